@@ -1,0 +1,113 @@
+package formats
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/bowline-ml/bowline/formats/fsio"
+)
+
+// Checkpoint is a validated Header whose tensors open as readers. Nothing is loaded.
+// It is safe for concurrent use until Close.
+type Checkpoint struct {
+	Header
+	Dir string // where the files of the header are
+
+	index   map[string]int
+	readers func(i int) (io.ReaderAt, error)
+	close   func() error
+}
+
+// NewCheckpoint is for format packages. open gives the reader of Tensors[i], whose bytes 0 to Bytes-1 are the tensor in row-major,
+// little-endian order; closeFn releases all files.
+func NewCheckpoint(dir string, h Header, open func(i int) (io.ReaderAt, error), closeFn func() error) *Checkpoint {
+	c := &Checkpoint{Header: h, Dir: dir, index: make(map[string]int, len(h.Tensors)), readers: open, close: closeFn}
+	for i, t := range h.Tensors {
+		c.index[t.Name] = i
+	}
+	return c
+}
+
+// Lookup finds a stored tensor by its name or by an alias of it; nil if there is none.
+func (c *Checkpoint) Lookup(name string) *Tensor {
+	if i, ok := c.index[name]; ok {
+		return &c.Tensors[i]
+	}
+	for _, a := range c.Aliases {
+		if a.Name == name {
+			if i, ok := c.index[a.Of]; ok {
+				return &c.Tensors[i]
+			}
+		}
+	}
+	return nil
+}
+
+// Open gives the bytes of a tensor: offset 0 is its first byte.
+func (c *Checkpoint) Open(name string) (io.ReaderAt, error) {
+	i, ok := c.index[name]
+	if !ok {
+		for _, a := range c.Aliases {
+			if a.Name == name {
+				i, ok = c.index[a.Of]
+			}
+		}
+	}
+	if !ok {
+		return nil, Errorf(Missing, "no such tensor").In(name, "")
+	}
+	return c.readers(i)
+}
+
+// Close closes the files.
+func (c *Checkpoint) Close() error {
+	if c.close == nil {
+		return nil
+	}
+	return c.close()
+}
+
+// Range reads the n bytes of r from off, as offset 0. Reads past the end are io.EOF like those of io.SectionReader;
+// a file that is shorter than its header says gives io.ErrUnexpectedEOF.
+func Range(r io.ReaderAt, off, n int64) io.ReaderAt { return io.NewSectionReader(r, off, n) }
+
+// FileSet opens the files of a checkpoint once each and closes them together. It is for format packages.
+type FileSet struct {
+	FS    fsio.FS
+	Dir   string
+	files map[string]fsio.File
+}
+
+// Open gives the file with this name in the set's directory; a second call gives the same file. It is not safe for concurrent use:
+// formats open their files while they parse.
+func (s *FileSet) Open(name string) (fsio.File, int64, error) {
+	if s.files == nil {
+		s.files = map[string]fsio.File{}
+	}
+	f := s.files[name]
+	if f == nil {
+		var err error
+		if f, err = s.FS.Open(filepath.Join(s.Dir, name)); err != nil {
+			return nil, 0, err
+		}
+		s.files[name] = f
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, st.Size(), nil
+}
+
+// Close closes all files and returns the first error.
+func (s *FileSet) Close() error {
+	var first error
+	for _, f := range s.files {
+		if err := f.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	s.files = nil
+	return first
+}
