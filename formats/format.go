@@ -84,8 +84,9 @@ type Part struct {
 	Data   io.ReaderAt
 }
 
-// Place is the position of a tensor's first byte.
+// Place is where the bytes of a tensor go.
 type Place struct {
-	File   int // index into Files
-	Offset int64
+	File   int   // index into Files
+	Offset int64 // of its first byte
+	Bytes  int64 // its size
 }

@@ -1,6 +1,8 @@
 // Package dtype is the table of element types: what a value or a block of values looks like in bytes, and how it becomes float32.
 package dtype
 
+import "github.com/bowline-ml/bowline/kernels"
+
 // Type is an element type by its name in the file formats. safetensors, GGUF and PyTorch agree on the names they share.
 type Type string
 
@@ -51,7 +53,7 @@ type spec struct {
 	elems      int64 // values in a block, 1 for scalars
 	bytes      int64 // bytes of a block
 	packed     bool  // below a byte: blocks run on over the ends of rows
-	decode     func(dst []float32, src []byte)
+	decode     func(dst []float32, src []byte) (overflows int)
 	encode     func(dst []byte, src []float32) (overflows int)
 	decodeWide func(dst []float64, src []byte) // for types that float32 does not hold exactly; nil if it does
 }
@@ -84,7 +86,8 @@ func (t Type) CanDecode() bool { return table[t].decode != nil }
 func (t Type) CanEncode() bool { return table[t].encode != nil }
 
 // Decode expands whole blocks of src into dst: len(dst) values, len(dst)/BlockElems blocks. F64 and wide integers round to nearest even.
-func (t Type) Decode(dst []float32, src []byte) { table[t].decode(dst, src) }
+// It returns how many finite F64 values became infinite; no other type has such values.
+func (t Type) Decode(dst []float32, src []byte) (overflows int) { return table[t].decode(dst, src) }
 
 // DecodeWide is Decode into float64, exact for every type but 64-bit integers beyond 2^53.
 func (t Type) DecodeWide(dst []float64, src []byte) {
@@ -96,14 +99,13 @@ func (t Type) DecodeWide(dst []float64, src []byte) {
 	for len(dst) > 0 {
 		n := min(len(buf), len(dst))
 		table[t].decode(buf[:n], src)
-		for i, v := range buf[:n] {
-			dst[i] = float64(v)
-		}
+		kernels.Widen(dst[:n], buf[:n])
 		dst, src = dst[n:], src[int64(n)/t.BlockElems()*t.BlockBytes():]
 	}
 }
 
 // Encode rounds src (whole blocks) to nearest even into dst and returns how many finite values became infinite. NaN stays NaN.
+// In a block type it returns how many values are in blocks whose scale is not finite: a single infinity or NaN takes its block along.
 // Equal input gives equal bytes on every platform.
 func (t Type) Encode(dst []byte, src []float32) (overflows int) { return table[t].encode(dst, src) }
 

@@ -1,38 +1,59 @@
 package dtype
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "github.com/bowline-ml/bowline/kernels"
 
 var table = map[Type]spec{
-	F64:     {class: float, elems: 1, bytes: 8},
-	F32:     {class: float, elems: 1, bytes: 4, decode: decodeF32},
-	F16:     {class: float, elems: 1, bytes: 2},
-	BF16:    {class: float, elems: 1, bytes: 2},
-	F8_E4M3: {class: float, elems: 1, bytes: 1},
-	F8_E5M2: {class: float, elems: 1, bytes: 1},
-	I64:     {class: integer, elems: 1, bytes: 8},
-	I32:     {class: integer, elems: 1, bytes: 4},
-	I16:     {class: integer, elems: 1, bytes: 2},
-	I8:      {class: integer, elems: 1, bytes: 1},
-	U64:     {class: integer, elems: 1, bytes: 8},
-	U32:     {class: integer, elems: 1, bytes: 4},
-	U16:     {class: integer, elems: 1, bytes: 2},
-	U8:      {class: integer, elems: 1, bytes: 1},
-	BOOL:    {class: boolean, elems: 1, bytes: 1},
-	Q4_0:    {class: quantized, elems: 32, bytes: 18},
-	Q4_1:    {class: quantized, elems: 32, bytes: 20},
-	Q5_0:    {class: quantized, elems: 32, bytes: 22},
-	Q5_1:    {class: quantized, elems: 32, bytes: 24},
-	Q8_0:    {class: quantized, elems: 32, bytes: 34},
-	Q4_K:    {class: quantized, elems: 256, bytes: 144},
-	Q5_K:    {class: quantized, elems: 256, bytes: 176},
-	Q6_K:    {class: quantized, elems: 256, bytes: 210},
-}
+	F64:     {class: float, elems: 1, bytes: 8, decode: kernels.F64ToF32, encode: finite(kernels.F32ToF64), decodeWide: kernels.LoadF64},
+	F32:     {class: float, elems: 1, bytes: 4, decode: finite(kernels.LoadF32), encode: finite(kernels.StoreF32)},
+	F16:     {class: float, elems: 1, bytes: 2, decode: finite(kernels.F16ToF32), encode: kernels.F32ToF16},
+	BF16:    {class: float, elems: 1, bytes: 2, decode: finite(kernels.BF16ToF32), encode: kernels.F32ToBF16},
+	F8_E4M3: {class: float, elems: 1, bytes: 1, decode: finite(decodeE4M3)},
+	F8_E5M2: {class: float, elems: 1, bytes: 1, decode: finite(decodeE5M2)},
+	I64:     {class: integer, elems: 1, bytes: 8, decode: finite(kernels.Ints[int64, float32]), decodeWide: kernels.Ints[int64, float64]},
+	I32:     {class: integer, elems: 1, bytes: 4, decode: finite(kernels.Ints[int32, float32]), decodeWide: kernels.Ints[int32, float64]},
+	I16:     {class: integer, elems: 1, bytes: 2, decode: finite(kernels.Ints[int16, float32])},
+	I8:      {class: integer, elems: 1, bytes: 1, decode: finite(kernels.Ints[int8, float32])},
+	U64:     {class: integer, elems: 1, bytes: 8, decode: finite(kernels.Ints[uint64, float32]), decodeWide: kernels.Ints[uint64, float64]},
+	U32:     {class: integer, elems: 1, bytes: 4, decode: finite(kernels.Ints[uint32, float32]), decodeWide: kernels.Ints[uint32, float64]},
+	U16:     {class: integer, elems: 1, bytes: 2, decode: finite(kernels.Ints[uint16, float32])},
+	U8:      {class: integer, elems: 1, bytes: 1, decode: finite(kernels.Ints[uint8, float32])},
+	BOOL:    {class: boolean, elems: 1, bytes: 1, decode: finite(decodeBool)},
+	Q4_0:    {class: quantized, elems: 32, bytes: 18, decode: finite(kernels.DecodeQ4_0)},
+	Q4_1:    {class: quantized, elems: 32, bytes: 20, decode: finite(kernels.DecodeQ4_1)},
+	Q5_0:    {class: quantized, elems: 32, bytes: 22, decode: finite(kernels.DecodeQ5_0)},
+	Q5_1:    {class: quantized, elems: 32, bytes: 24, decode: finite(kernels.DecodeQ5_1)},
+	Q8_0:    {class: quantized, elems: 32, bytes: 34, decode: finite(kernels.DecodeQ8_0), encode: kernels.EncodeQ8_0},
+	Q4_K:    {class: quantized, elems: 256, bytes: 144, decode: finite(kernels.DecodeQ4_K)},
+	Q5_K:    {class: quantized, elems: 256, bytes: 176, decode: finite(kernels.DecodeQ5_K)},
+	Q6_K:    {class: quantized, elems: 256, bytes: 210, decode: finite(kernels.DecodeQ6_K)},
 
-func decodeF32(dst []float32, src []byte) {
-	for i := range dst {
-		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
-	}
+	// Block types that are sized, moved and listed. Sizes: ggml-common.h; Q8_1 is 36 there, 40 in gguf-py.
+	"Q8_1":    {class: quantized, elems: 32, bytes: 36},
+	"Q2_K":    {class: quantized, elems: 256, bytes: 84},
+	"Q3_K":    {class: quantized, elems: 256, bytes: 110},
+	"Q8_K":    {class: quantized, elems: 256, bytes: 292},
+	"IQ2_XXS": {class: quantized, elems: 256, bytes: 66},
+	"IQ2_XS":  {class: quantized, elems: 256, bytes: 74},
+	"IQ3_XXS": {class: quantized, elems: 256, bytes: 98},
+	"IQ1_S":   {class: quantized, elems: 256, bytes: 50},
+	"IQ4_NL":  {class: quantized, elems: 32, bytes: 18},
+	"IQ3_S":   {class: quantized, elems: 256, bytes: 110},
+	"IQ2_S":   {class: quantized, elems: 256, bytes: 82},
+	"IQ4_XS":  {class: quantized, elems: 256, bytes: 136},
+	"IQ1_M":   {class: quantized, elems: 256, bytes: 56},
+	"TQ1_0":   {class: quantized, elems: 256, bytes: 54},
+	"TQ2_0":   {class: quantized, elems: 256, bytes: 66},
+	"MXFP4":   {class: quantized, elems: 32, bytes: 17},
+	"NVFP4":   {class: quantized, elems: 64, bytes: 36},
+	"Q1_0":    {class: quantized, elems: 128, bytes: 18},
+	"Q2_0":    {class: quantized, elems: 64, bytes: 18},
+
+	// Types of safetensors that are sized, moved and listed (safetensors/src/tensor.rs, Dtype::bitsize).
+	"F4":          {class: float, elems: 2, bytes: 1, packed: true},
+	"F6_E2M3":     {class: float, elems: 4, bytes: 3, packed: true},
+	"F6_E3M2":     {class: float, elems: 4, bytes: 3, packed: true},
+	"F8_E8M0":     {class: float, elems: 1, bytes: 1},
+	"F8_E4M3FNUZ": {class: float, elems: 1, bytes: 1},
+	"F8_E5M2FNUZ": {class: float, elems: 1, bytes: 1},
+	"C64":         {elems: 1, bytes: 8},
 }

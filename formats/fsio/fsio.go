@@ -1,5 +1,5 @@
 // Package fsio is the one door to the file system. Everything that bowline reads or writes goes through an [FS], so that tests
-// can fail the k-th operation ([Fault]) or record all of them and replay every state that a power cut could leave ([Recorder]).
+// can fail the k-th operation ([Fault]), or run in memory and see every state that a power cut could leave ([Mem]).
 package fsio
 
 import (

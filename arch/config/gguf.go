@@ -1,0 +1,216 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// key is the full GGUF key of a parameter: names that start with "general." stand alone.
+func (p Param) key(arch string) string {
+	if strings.HasPrefix(p.GGUF, "general.") {
+		return p.GGUF
+	}
+	return arch + "." + p.GGUF
+}
+
+// FromGGUF reads the parameters from the metadata of a GGUF file of architecture arch. What GGUF says with the presence or the shape of a
+// tensor is read from the header. All problems come together.
+func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
+	m := &Model{Rope: Rope{Type: "default", Theta: 10000}}
+	md := h.Metadata
+	var errs []error
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, p := range params {
+		if p.FromHeader != nil && p.FromHeader(h, m) {
+			continue
+		}
+		if p.GGUF == "" {
+			if p.Default != nil {
+				p.Default(m)
+			}
+			continue
+		}
+		key := p.key(arch)
+		ok := false
+		var err error
+		switch {
+		case p.Int != nil:
+			var v int64
+			if v, ok, err = md.Int(key); ok {
+				if v < 0 || v > math.MaxInt32 {
+					err = formats.Errorf(formats.Bounds, "got %d, want 0 to %d", v, math.MaxInt32).In("", key)
+				}
+				if p.Repeats && err == nil && *p.Int(m) != v {
+					err = formats.Errorf(formats.Unsupported, "got %d, want %d, as the keys before it say", v, *p.Int(m)).In("", key)
+				}
+				*p.Int(m) = v
+			}
+		case p.Float != nil:
+			var v float64
+			if v, ok, err = md.Float(key); ok {
+				*p.Float(m) = v
+			}
+		case p.Bool != nil:
+			var v bool
+			if v, ok, err = md.Bool(key); ok {
+				*p.Bool(m) = v
+			}
+		case p.Str != nil:
+			var v string
+			if v, ok, err = md.Str(key); ok {
+				*p.Str(m) = v
+			}
+		}
+		if err != nil {
+			keep(err)
+			continue
+		}
+		if ok {
+			continue
+		}
+		switch {
+		case p.GGUFDefault != nil && !p.Needed:
+			p.GGUFDefault(m)
+		case p.Default != nil && !p.Needed:
+			p.Default(m)
+		default:
+			keep(formats.Errorf(formats.Missing, "the key is absent").In("", key))
+		}
+	}
+	if m.Rope.Type == "none" {
+		m.Rope.Type = "default"
+	}
+	for _, k := range []struct {
+		key string
+		to  func(int64)
+	}{
+		{"tokenizer.ggml.bos_token_id", func(v int64) { m.BOS = &v }},
+		{"tokenizer.ggml.eos_token_id", func(v int64) { m.EOS = []int64{v} }},
+		{"tokenizer.ggml.padding_token_id", func(v int64) { m.PAD = &v }},
+	} {
+		v, ok, err := md.Int(k.key)
+		keep(err)
+		if ok {
+			k.to(v)
+		}
+	}
+	return m, errors.Join(errs...)
+}
+
+// ToGGUF is the metadata of a model in the order of params.
+func (m *Model) ToGGUF(arch string, params []Param) []formats.KV {
+	var out []formats.KV
+	for _, p := range params {
+		if p.GGUF == "" || p.OmitGGUF != nil && p.OmitGGUF(m) {
+			continue
+		}
+		kv := formats.KV{Key: p.key(arch)}
+		switch {
+		case p.Int != nil:
+			kv.Value = uint32(*p.Int(m))
+		case p.Float != nil:
+			kv.Value = float32(*p.Float(m))
+		case p.Bool != nil:
+			kv.Value = *p.Bool(m)
+		case p.Str != nil:
+			kv.Value = *p.Str(m)
+		}
+		out = append(out, kv)
+	}
+	return out
+}
+
+// ToHF writes a config.json from scratch, with the keys of transformers 4, which both majors read alike: a file with transformers 5's
+// rope_parameters alone is read by transformers 4 as theta 10000. Keys are sorted, as transformers sorts them.
+func (m *Model) ToHF(params []Param) []byte {
+	kv := map[string]string{
+		"architectures": fmt.Sprintf("[\n    %s\n  ]", Quote(m.Architecture)),
+		"model_type":    Quote(m.ModelType),
+		"rope_theta":    formatFloat(m.Rope.Theta),
+		"rope_scaling":  "null",
+		"use_cache":     "true",
+	}
+	switch m.Rope.Type {
+	case "linear":
+		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"rope_type\": \"linear\",\n    \"type\": \"linear\"\n  }", formatFloat(m.Rope.Factor))
+	case "llama3":
+		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"high_freq_factor\": %s,\n    \"low_freq_factor\": %s,\n    \"original_max_position_embeddings\": %d,\n    \"rope_type\": \"llama3\"\n  }",
+			formatFloat(m.Rope.Factor), formatFloat(m.Rope.High), formatFloat(m.Rope.Low), m.Rope.Original)
+	}
+	if m.DType != "" {
+		kv["torch_dtype"] = Quote(m.DType)
+	}
+	if m.BOS != nil {
+		kv["bos_token_id"] = strconv.FormatInt(*m.BOS, 10)
+	}
+	if m.PAD != nil {
+		kv["pad_token_id"] = strconv.FormatInt(*m.PAD, 10)
+	}
+	switch {
+	case len(m.EOS) == 1:
+		kv["eos_token_id"] = strconv.FormatInt(m.EOS[0], 10)
+	case len(m.EOS) > 1:
+		var ids []string
+		for _, id := range m.EOS {
+			ids = append(ids, "    "+strconv.FormatInt(id, 10))
+		}
+		kv["eos_token_id"] = "[\n" + strings.Join(ids, ",\n") + "\n  ]"
+	}
+	for _, t := range m.Tie {
+		kv[t.Path] = strconv.FormatBool(t.Value)
+	}
+	for _, p := range params {
+		if len(p.HF) == 0 || p.OmitHF != nil && p.OmitHF(m) {
+			continue
+		}
+		switch {
+		case p.Int != nil:
+			kv[p.HF[0]] = strconv.FormatInt(*p.Int(m), 10)
+		case p.Float != nil:
+			kv[p.HF[0]] = formatFloat(*p.Float(m))
+		case p.Bool != nil:
+			kv[p.HF[0]] = strconv.FormatBool(*p.Bool(m))
+		case p.Str != nil:
+			kv[p.HF[0]] = Quote(*p.Str(m))
+		}
+	}
+	var keys []string
+	for k := range kv {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	var b strings.Builder
+	b.WriteString("{\n")
+	for i, k := range keys {
+		fmt.Fprintf(&b, "  %s: %s", Quote(k), kv[k])
+		if i < len(keys)-1 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("}\n")
+	return []byte(b.String())
+}
+
+// formatFloat writes a float as Python's json does: with a point or an exponent, so that it is read back as a float.
+func formatFloat(f float64) string {
+	s := strconv.FormatFloat(f, 'g', -1, 64)
+	if f != 0 && (math.Abs(f) >= 1e16 || math.Abs(f) < 1e-4) {
+		return s
+	}
+	s = strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}

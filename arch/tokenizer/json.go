@@ -1,0 +1,445 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/bowline-ml/bowline/formats"
+)
+
+const (
+	maxFile = 256 << 20 // bytes of one tokenizer file
+	maxRows = 1 << 24   // tokens
+	// Steps of a normalizer, pre-tokenizer or post-processor, sequences within sequences counted. Each is parsed anew.
+	maxSteps = 100
+)
+
+// document is what tokenizer.json says.
+type document struct {
+	added      []Added
+	normalizer json.RawMessage
+	pre        json.RawMessage
+	post       json.RawMessage
+	decoder    json.RawMessage
+	model      model
+	cuts       bool // has a truncation or padding
+}
+
+type model struct {
+	kind         string
+	vocab        map[string]int32
+	merges       [][2]string
+	unk          string
+	prefix       string // continuing_subword_prefix
+	suffix       string // end_of_word_suffix
+	fuseUnk      bool
+	byteFallback bool
+	ignoreMerges bool
+	dropout      bool
+}
+
+// reader walks one JSON file as a stream of tokens, so that a vocabulary is never held as a tree.
+type reader struct {
+	*json.Decoder
+	name string
+}
+
+func newReader(name string, b []byte) (*reader, error) {
+	if len(b) > maxFile {
+		return nil, formats.Errorf(formats.Limit, "got %d bytes, want at most %d", len(b), maxFile).At(name, -1)
+	}
+	if !utf8.Valid(b) {
+		return nil, formats.Errorf(formats.UTF8, "not UTF-8").At(name, -1)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return &reader{d, name}, nil
+}
+
+// fail makes an error at the place that was read last.
+func (r *reader) fail(code formats.Code, field, format string, args ...any) error {
+	return formats.Errorf(code, format, args...).At(r.name, r.InputOffset()).In("", field)
+}
+
+func (r *reader) broken(field string, err error) error {
+	return r.fail(formats.JSON, field, "%w", err)
+}
+
+// delim reads one bracket.
+func (r *reader) delim(field string, want json.Delim) error {
+	t, err := r.Token()
+	if err != nil {
+		return r.broken(field, err)
+	}
+	if t != want {
+		return r.fail(formats.BadType, field, "got %s, want %s", kindOf(t), kindOf(want))
+	}
+	return nil
+}
+
+func kindOf(t json.Token) string {
+	switch t := t.(type) {
+	case json.Delim:
+		if t == '{' {
+			return "an object"
+		}
+		if t == '[' {
+			return "an array"
+		}
+		return string(t)
+	case nil:
+		return "null"
+	case string:
+		return "a string"
+	case bool:
+		return "a boolean"
+	}
+	return "a number"
+}
+
+// object calls f for each key; f reads the value. A key twice is an error.
+func (r *reader) object(field string, f func(key string) error) error {
+	if err := r.delim(field, '{'); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for r.More() {
+		t, err := r.Token()
+		if err != nil {
+			return r.broken(field, err)
+		}
+		key := t.(string) // the decoder allows nothing else here
+		if seen[key] {
+			return r.fail(formats.Dup, field, "key %q twice", key)
+		}
+		seen[key] = true
+		if err := f(key); err != nil {
+			return err
+		}
+	}
+	return r.delim(field, '}')
+}
+
+// value reads the next value into dst.
+func (r *reader) value(field string, dst any) error {
+	if err := r.Decode(dst); err != nil {
+		if t, ok := err.(*json.UnmarshalTypeError); ok {
+			return r.fail(formats.BadType, field, "got %s, want %s", t.Value, t.Type)
+		}
+		return r.broken(field, err)
+	}
+	return nil
+}
+
+func (r *reader) end() error {
+	if t, err := r.Token(); err != io.EOF {
+		if err != nil {
+			return r.broken("", err)
+		}
+		return r.fail(formats.Trail, "", "%s after the end", kindOf(t))
+	}
+	return nil
+}
+
+// fields reads a file that is one object of small values.
+func fields(name string, b []byte) (map[string]json.RawMessage, error) {
+	r, err := newReader(name, b)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]json.RawMessage{}
+	err = r.object("", func(key string) error {
+		var v json.RawMessage
+		err := r.value(key, &v)
+		out[key] = v
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, r.end()
+}
+
+// parse reads tokenizer.json.
+func parse(name string, b []byte) (*document, error) {
+	r, err := newReader(name, b)
+	if err != nil {
+		return nil, err
+	}
+	d := &document{}
+	raw := map[string]*json.RawMessage{"normalizer": &d.normalizer, "pre_tokenizer": &d.pre, "post_processor": &d.post, "decoder": &d.decoder}
+	err = r.object("", func(key string) error {
+		switch key {
+		case "model":
+			return r.model(&d.model)
+		case "added_tokens":
+			var l []addedJSON
+			if err := r.value(key, &l); err != nil {
+				return err
+			}
+			for _, a := range l {
+				if a.ID < 0 || a.ID >= maxRows {
+					return r.fail(formats.Bounds, key, "id of %q is %d", a.Content, a.ID)
+				}
+				d.added = append(d.added, a.token())
+			}
+			return nil
+		}
+		var v json.RawMessage
+		if err := r.value(key, &v); err != nil {
+			return err
+		}
+		if dst := raw[key]; dst != nil && string(v) != "null" {
+			*dst = v
+		}
+		d.cuts = d.cuts || (key == "truncation" || key == "padding") && string(v) != "null"
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return d, r.end()
+}
+
+// addedJSON is an added token as files have it.
+type addedJSON struct {
+	ID         int    `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	Normalized *bool  `json:"normalized"` // true for tokens that are not special
+	Special    bool   `json:"special"`
+}
+
+func (a addedJSON) token() Added {
+	normalized := !a.Special
+	if a.Normalized != nil {
+		normalized = *a.Normalized
+	}
+	return Added{a.ID, a.Content, a.Special, normalized, a.SingleWord, a.LStrip, a.RStrip}
+}
+
+func (r *reader) model(m *model) error {
+	text := map[string]*string{"type": &m.kind, "unk_token": &m.unk, "continuing_subword_prefix": &m.prefix, "end_of_word_suffix": &m.suffix}
+	flag := map[string]*bool{"fuse_unk": &m.fuseUnk, "byte_fallback": &m.byteFallback, "ignore_merges": &m.ignoreMerges}
+	return r.object("model", func(key string) error {
+		field := "model." + key
+		switch {
+		case key == "vocab" && (m.kind == "" || m.kind == "BPE"):
+			return r.vocab(m)
+		case key == "merges":
+			return r.merges(m)
+		case text[key] != nil:
+			return r.value(field, text[key]) // null leaves ""
+		case flag[key] != nil:
+			return r.value(field, flag[key])
+		}
+		var v json.RawMessage
+		if err := r.value(field, &v); err != nil {
+			return err
+		}
+		m.dropout = m.dropout || key == "dropout" && string(v) != "null" && strings.Trim(string(v), "0.") != ""
+		return nil
+	})
+}
+
+// vocab reads an object of ids. Anything else is the vocabulary of another kind of model, to be named by the caller.
+func (r *reader) vocab(m *model) error {
+	m.vocab = map[string]int32{}
+	if err := r.delim("model.vocab", '{'); err != nil {
+		return err
+	}
+	for r.More() {
+		t, err := r.Token()
+		if err != nil {
+			return r.broken("model.vocab", err)
+		}
+		key := t.(string)
+		if t, err = r.Token(); err != nil {
+			return r.broken("model.vocab", err)
+		}
+		n, ok := t.(json.Number)
+		if !ok {
+			return r.fail(formats.BadType, "model.vocab", "id of %q is %s", key, kindOf(t))
+		}
+		id, err := n.Int64()
+		if err != nil || id < 0 || id >= maxRows {
+			return r.fail(formats.Bounds, "model.vocab", "id of %q is %s", key, n)
+		}
+		if _, ok := m.vocab[key]; ok {
+			return r.fail(formats.Dup, "model.vocab", "token %q twice", key)
+		}
+		m.vocab[key] = int32(id)
+	}
+	return r.delim("model.vocab", '}')
+}
+
+// merges reads "a b" or ["a", "b"].
+func (r *reader) merges(m *model) error {
+	const field = "model.merges"
+	if err := r.delim(field, '['); err != nil {
+		return err
+	}
+	for r.More() {
+		t, err := r.Token()
+		if err != nil {
+			return r.broken(field, err)
+		}
+		if s, ok := t.(string); ok {
+			a, b, ok := strings.Cut(s, " ")
+			if !ok || strings.Contains(b, " ") {
+				return r.fail(formats.JSON, field, "merge %d is %q, want two parts", len(m.merges), s)
+			}
+			m.merges = append(m.merges, [2]string{a, b})
+			continue
+		}
+		if t != json.Delim('[') {
+			return r.fail(formats.BadType, field, "merge %d is %s", len(m.merges), kindOf(t))
+		}
+		var pair [2]string
+		for i := range pair {
+			t, err := r.Token()
+			if err != nil {
+				return r.broken(field, err)
+			}
+			s, ok := t.(string)
+			if !ok {
+				return r.fail(formats.BadType, field, "part of merge %d is %s", len(m.merges), kindOf(t))
+			}
+			pair[i] = s
+		}
+		if err := r.delim(field, ']'); err != nil {
+			return err
+		}
+		m.merges = append(m.merges, pair)
+	}
+	return r.delim(field, ']')
+}
+
+// steps reads a pre-tokenizer, sequences within sequences flattened.
+func steps(raw json.RawMessage) ([]Step, error) {
+	var out []Step
+	for todo, n := []json.RawMessage{raw}, 0; len(todo) > 0; n++ {
+		if n > maxSteps {
+			return nil, formats.Errorf(formats.Limit, "more than %d steps", maxSteps).In("", "pre_tokenizer")
+		}
+		raw := todo[0]
+		todo = todo[1:]
+		if len(raw) == 0 {
+			continue
+		}
+		var s struct {
+			Type          string
+			Pretokenizers []json.RawMessage
+			Pattern       json.RawMessage
+			Behavior      string
+			Invert        bool
+			Individual    bool  `json:"individual_digits"`
+			AddPrefix     *bool `json:"add_prefix_space"`
+			UseRegex      *bool `json:"use_regex"`
+			TrimOffsets   bool  `json:"trim_offsets"`
+		}
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return nil, formats.Errorf(formats.JSON, "%w", err).In("", "pre_tokenizer")
+		}
+		switch s.Type {
+		case "Sequence":
+			todo = append(append([]json.RawMessage(nil), s.Pretokenizers...), todo...)
+		case "Split":
+			var p struct{ String, Regex *string }
+			if err := json.Unmarshal(s.Pattern, &p); err != nil || (p.String == nil) == (p.Regex == nil) {
+				return nil, formats.Errorf(formats.JSON, "pattern is %s", s.Pattern).In("", "pre_tokenizer.pattern")
+			}
+			step := Step{Kind: s.Type, Behavior: s.Behavior, Invert: s.Invert, Literal: p.Regex == nil}
+			if step.Literal {
+				step.Pattern = *p.String
+			} else {
+				step.Pattern = *p.Regex
+			}
+			out = append(out, step)
+		case "Digits":
+			out = append(out, Step{Kind: s.Type, Individual: s.Individual})
+		case "ByteLevel":
+			// The library's defaults for the two flags are true.
+			out = append(out, Step{Kind: s.Type, AddPrefix: s.AddPrefix == nil || *s.AddPrefix, UseRegex: s.UseRegex == nil || *s.UseRegex, TrimOffsets: s.TrimOffsets})
+		case "Punctuation":
+			out = append(out, Step{Kind: s.Type, Behavior: s.Behavior})
+		default:
+			out = append(out, Step{Kind: s.Type, Unrecognized: string(raw)})
+		}
+	}
+	return out, nil
+}
+
+// normalizers reads the names of a normalizer's parts.
+func normalizers(raw json.RawMessage) ([]string, error) {
+	var out []string
+	for todo, count := []json.RawMessage{raw}, 0; len(todo) > 0; count++ {
+		if count > maxSteps {
+			return nil, formats.Errorf(formats.Limit, "more than %d steps", maxSteps).In("", "normalizer")
+		}
+		raw := todo[0]
+		todo = todo[1:]
+		if len(raw) == 0 {
+			continue
+		}
+		var n struct {
+			Type        string
+			Normalizers []json.RawMessage
+		}
+		if err := json.Unmarshal(raw, &n); err != nil {
+			return nil, formats.Errorf(formats.JSON, "%w", err).In("", "normalizer")
+		}
+		if n.Type == "Sequence" {
+			todo = append(append([]json.RawMessage(nil), n.Normalizers...), todo...)
+			continue
+		}
+		switch n.Type {
+		case "NFC", "NFD", "NFKC", "NFKD":
+			out = append(out, n.Type)
+		default:
+			return nil, formats.Errorf(formats.Unsupported, "normalizer is %s", n.Type).In("", "normalizer")
+		}
+	}
+	return out, nil
+}
+
+// refuse says what a model is if it is not byte-level BPE.
+func (m *model) refuse() error {
+	switch {
+	case m.kind != "" && m.kind != "BPE":
+		return formats.Errorf(formats.Unsupported, "got %s, want byte-level BPE", m.kind).In("", "model.type")
+	case m.byteFallback:
+		return formats.Errorf(formats.Unsupported, "got BPE with byte_fallback (a converted SentencePiece model), want byte-level BPE").In("", "model.byte_fallback")
+	case m.prefix != "" || m.suffix != "":
+		return formats.Errorf(formats.Unsupported, "got subword marks %q and %q, want none", m.prefix, m.suffix).In("", "model.continuing_subword_prefix")
+	case m.vocab == nil:
+		return formats.Errorf(formats.Missing, "no vocabulary").In("", "model.vocab")
+	}
+	return nil
+}
+
+func boolOf(raw json.RawMessage) *bool {
+	var b bool
+	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &b) != nil {
+		return nil
+	}
+	return &b
+}
+
+// contentOf reads a special token of tokenizer_config.json: a string, or an object that has its content.
+func contentOf(raw json.RawMessage) string {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		return s
+	}
+	var o struct{ Content string }
+	if json.Unmarshal(raw, &o) == nil {
+		return o.Content
+	}
+	return ""
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/bowline-ml/bowline"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+func inspectCmd() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "say what a checkpoint is, from its headers alone",
+		ArgsUsage: "SRC",
+		Description: `Format, family, parameters, types, files and the tie verdict. Nothing but headers is read, so a terabyte answers as fast
+as a megabyte.
+
+Example:
+   bowline inspect granite-3b-code/ --tensors`,
+		Flags: common(
+			&cli.BoolFlag{Name: "tensors", Usage: "list the tensors in file order"},
+			&cli.BoolFlag{Name: "metadata", Usage: "list the metadata, long arrays too"},
+			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
+			jsonFlag()),
+		Action: func(c *cli.Context) error {
+			args, err := operands(c, "SRC")
+			if err != nil {
+				return err
+			}
+			r, err := bowline.Inspect(bowline.Source{Path: args[0], Config: c.String("config")}, bowline.InspectOptions{Metadata: c.Bool("metadata")})
+			if err != nil {
+				return err
+			}
+			notes(c, r.Notes)
+			if c.Bool("json") {
+				return printJSON(c.App.Writer, r)
+			}
+			return printInspect(c, r)
+		},
+	}
+}
+
+func printInspect(c *cli.Context, r *bowline.InspectReport) error {
+	w := c.App.Writer
+	line := func(k, format string, args ...any) { fmt.Fprintf(w, "%-13s %s\n", k, fmt.Sprintf(format, args...)) }
+	or := func(s *string) string {
+		if s == nil {
+			return "unknown"
+		}
+		return formats.Escape(*s, 200)
+	}
+	line("source", "%s", formats.Escape(r.Source.Path, 500))
+	line("format", "%s, %d files", r.Source.Format, len(r.Source.Files))
+	line("family", "%s (%s)", or(r.Family), or(r.Architecture))
+	line("parameters", "%s unique, %s in all", count(r.Parameters.Unique), count(r.Parameters.Total))
+	line("size", "%s in %d tensors", size(r.Bytes), len(r.Tensors)-len(r.Aliases))
+	var types []string
+	for t := range r.DTypes {
+		types = append(types, t)
+	}
+	slices.SortFunc(types, func(a, b string) int {
+		if d := r.DTypes[b].Bytes - r.DTypes[a].Bytes; d != 0 {
+			return int(min(max(d, -1), 1))
+		}
+		return strings.Compare(a, b)
+	})
+	for _, t := range types {
+		line("", "%s: %s in %d tensors", t, size(r.DTypes[t].Bytes), r.DTypes[t].Tensors)
+	}
+	verdict, says := "unknown", "nothing declares it"
+	if r.Ties.Verdict != nil {
+		verdict = string(*r.Ties.Verdict)
+	}
+	if r.Ties.Declared != nil {
+		says = map[bool]string{true: "declared tied", false: "declared untied"}[*r.Ties.Declared]
+	}
+	line("ties", "%s, %s", verdict, says)
+	if c.Bool("tensors") {
+		t := newTable(w, "tensor", "dtype", "shape", "bytes", "file", "offset")
+		for _, x := range r.Tensors {
+			t.AppendRow(table.Row{formats.Escape(x.Name, 256), x.DType, fmt.Sprint(x.Shape), x.Bytes, formats.Escape(x.File, 200), x.Offset})
+		}
+		t.Render()
+	}
+	if c.Bool("metadata") {
+		t := newTable(w, "key", "value")
+		for _, kv := range r.Metadata.Entries {
+			t.AppendRow(table.Row{formats.Escape(kv.Key, 256), formats.Escape(fmt.Sprint(kv.Value), 2000)})
+		}
+		t.Render()
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"strconv"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
+)
+
+// Num is a real number that JSON holds even if it is not finite.
+type Num float64
+
+// MarshalJSON writes the shortest decimal, and NaN and infinities as strings.
+func (n Num) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte(strconv.Quote(n.String())), nil
+	}
+	return []byte(strconv.FormatFloat(float64(n), 'g', -1, 64)), nil
+}
+
+func (n Num) String() string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
+
+// Question is something that only data can tell and that the plan depends on.
+type Question struct {
+	Tie   string     // compare the members of this tie group
+	Exact string     // is every value of this tensor ...
+	In    dtype.Type // ... exact in this type?
+	// Factors is a tensor of rope divisors, from which the parameters are found.
+	Factors string
+}
+
+// Evidence is the answers.
+type Evidence struct {
+	Ties  map[string]*Comparison // by group
+	Exact map[Question]bool
+	// Factors are the rope divisors; nil if there are none.
+	Factors []float32
+	Bytes   int64 // that were read to find them
+}
+
+// Gather reads what the questions need.
+func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error) {
+	ev := &Evidence{Ties: map[string]*Comparison{}, Exact: map[Question]bool{}}
+	groups := Groups(m)
+	for _, q := range qs {
+		if q.Exact != "" {
+			ok, n, err := exact(ctx, m, q.Exact, q.In)
+			if err != nil {
+				return nil, err
+			}
+			ev.Exact[q] = ok
+			ev.Bytes += n
+			continue
+		}
+		if q.Factors != "" {
+			t := m.Lookup(q.Factors)
+			if t.Bytes > 1<<20 || t.DType != dtype.F32 {
+				return nil, formats.Errorf(formats.BadShape, "got %s %v, want a short F32 vector", t.DType, t.Shape).In(t.Name, "").At(m.Path(), t.Offset)
+			}
+			r, err := m.Open(q.Factors)
+			if err != nil {
+				return nil, err
+			}
+			b := make([]byte, t.Bytes)
+			if err := readFull(r, b, 0, m, t); err != nil {
+				return nil, err
+			}
+			ev.Factors = make([]float32, len(b)/4)
+			t.DType.Decode(ev.Factors, b)
+			ev.Bytes += t.Bytes
+			continue
+		}
+		for _, g := range groups {
+			if g.ID == q.Tie && g.Needs() {
+				c, n, err := compare(ctx, m, g.embed, g.head)
+				if err != nil {
+					return nil, err
+				}
+				ev.Ties[g.ID] = c
+				ev.Bytes += n
+			}
+		}
+	}
+	return ev, nil
+}
+
+// evidenceChunk is how much of each tensor is held at once.
+const evidenceChunk = 1 << 20
+
+// maxListed bounds the rows that a report lists.
+const maxListed = 16
+
+// compare finds the relation of two matrices: bytes first, and only if they differ a second pass for the statistics. It returns how
+// many bytes it read.
+func compare(ctx context.Context, m *arch.Model, a, b *formats.Tensor) (*Comparison, int64, error) {
+	if len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[1] != b.Shape[1] || !a.DType.CanDecode() || !b.DType.CanDecode() {
+		return &Comparison{Relation: Incomparable}, 0, nil
+	}
+	rows, cols := min(a.Shape[0], b.Shape[0]), a.Shape[1]
+	ra, err := m.Open(a.Name)
+	if err != nil {
+		return nil, 0, err
+	}
+	rb, err := m.Open(b.Name)
+	if err != nil {
+		return nil, 0, err
+	}
+	rowA, rowB := rowBytes(a), rowBytes(b)
+	read := int64(0)
+	step := max(1, evidenceChunk/max(rowA, rowB, 1))
+	bufA, bufB := make([]byte, step*rowA), make([]byte, step*rowB)
+	each := func(f func(r, n int64, pa, pb []byte) bool) error {
+		for r := int64(0); r < rows; r += step {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n := min(step, rows-r)
+			pa, pb := bufA[:n*rowA], bufB[:n*rowB]
+			if err := readFull(ra, pa, r*rowA, m, a); err != nil {
+				return err
+			}
+			if err := readFull(rb, pb, r*rowB, m, b); err != nil {
+				return err
+			}
+			read += int64(len(pa) + len(pb))
+			if !f(r, n, pa, pb) {
+				return nil
+			}
+		}
+		return nil
+	}
+	if a.DType == b.DType {
+		same := true
+		if err := each(func(r, n int64, pa, pb []byte) bool { same = bytes.Equal(pa, pb); return same }); err != nil {
+			return nil, read, err
+		}
+		if same {
+			c := &Comparison{Relation: Equal, Distance: Distance{Scale: 1, MinRowCosine: 1}}
+			if a.Shape[0] != b.Shape[0] {
+				c.Relation = Prefix
+			}
+			return c, read, nil
+		}
+	}
+	var st stats
+	va, vb := make([]float64, cols), make([]float64, cols)
+	if err := each(func(r, n int64, pa, pb []byte) bool {
+		for i := range n {
+			a.DType.DecodeWide(va, pa[i*rowA:(i+1)*rowA])
+			b.DType.DecodeWide(vb, pb[i*rowB:(i+1)*rowB])
+			st.row(r+i, va, vb)
+		}
+		return true
+	}); err != nil {
+		return nil, read, err
+	}
+	return st.comparison(rows, a.Shape[0] == b.Shape[0]), read, nil
+}
+
+// stats accumulates the distance of two matrices, row by row.
+type stats struct {
+	differing         int64
+	first             []int64
+	maxAbs, minCos    float64
+	aa, bb, ab, dd    float64
+	rows              int64
+	cosineInitialised bool
+}
+
+func (s *stats) row(r int64, a, b []float64) {
+	same := true
+	var aa, bb, ab, dd float64
+	for i, x := range a {
+		y := b[i]
+		if math.Float64bits(x) != math.Float64bits(y) {
+			same = false
+		}
+		d := y - x
+		aa += x * x
+		bb += y * y
+		ab += x * y
+		dd += d * d
+		if d := math.Abs(d); d > s.maxAbs || d != d {
+			s.maxAbs = d
+		}
+	}
+	if !same {
+		s.differing++
+		if len(s.first) < maxListed {
+			s.first = append(s.first, r)
+		}
+	}
+	s.aa, s.bb, s.ab, s.dd = s.aa+aa, s.bb+bb, s.ab+ab, s.dd+dd
+	cos := 1.0
+	if aa > 0 && bb > 0 {
+		cos = ab / math.Sqrt(aa) / math.Sqrt(bb)
+	} else if aa != bb {
+		cos = 0
+	}
+	if !s.cosineInitialised || cos < s.minCos {
+		s.minCos, s.cosineInitialised = cos, true
+	}
+}
+
+// scaledLimit is the relative Frobenius norm that a least-squares factor may leave, and how far that factor has to be from 1: less is drift.
+const scaledLimit = 1.0 / 256
+
+func (s *stats) comparison(rows int64, sameRows bool) *Comparison {
+	c := &Comparison{Distance: Distance{MaxAbs: Num(s.maxAbs), MinRowCosine: Num(s.minCos), RowsDiffering: s.differing, FirstRows: s.first, Scale: 1}}
+	if s.aa > 0 {
+		c.Distance.RelFro = Num(math.Sqrt(s.dd / s.aa))
+		c.Distance.Scale = Num(s.ab / s.aa)
+	} else if s.dd > 0 {
+		c.Distance.RelFro = Num(math.Inf(1))
+	}
+	scale := float64(c.Distance.Scale)
+	left := math.Sqrt(max(0, s.bb-s.ab*scale)) / math.Sqrt(s.bb)
+	switch {
+	case s.differing == 0 && sameRows:
+		c.Relation = CastEqual
+	case s.differing == 0:
+		c.Relation = Prefix
+	case s.bb > 0 && left <= scaledLimit && math.Abs(scale-1) > scaledLimit:
+		c.Relation = Scaled
+	case c.Distance.RelFro <= 0.1 || s.differing*10 <= rows:
+		c.Relation = Near
+	default:
+		c.Relation = Distinct
+	}
+	return c
+}
+
+func rowBytes(t *formats.Tensor) int64 {
+	if len(t.Shape) == 0 {
+		return t.Bytes
+	}
+	cols := t.Shape[len(t.Shape)-1]
+	return cols / t.DType.BlockElems() * t.DType.BlockBytes()
+}
+
+// exact reports whether every value of a tensor survives a cast to a type, bit for bit, and how many bytes were read to see that.
+func exact(ctx context.Context, m *arch.Model, name string, to dtype.Type) (bool, int64, error) {
+	t := m.Lookup(name)
+	r, err := m.Open(name)
+	if err != nil {
+		return false, 0, err
+	}
+	const n = 64 << 10
+	src := make([]byte, n*t.DType.BlockBytes())
+	wide, back := make([]float64, n), make([]float64, n)
+	narrow, bytesTo := make([]float32, n), make([]byte, n*to.BlockBytes())
+	read := int64(0)
+	for left := t.Elems(); left > 0; {
+		if err := ctx.Err(); err != nil {
+			return false, read, err
+		}
+		k := min(n, left)
+		p := src[:k/t.DType.BlockElems()*t.DType.BlockBytes()]
+		if err := readFull(r, p, read, m, t); err != nil {
+			return false, read, err
+		}
+		read += int64(len(p))
+		t.DType.DecodeWide(wide[:k], p)
+		for i, v := range wide[:k] {
+			narrow[i] = float32(v)
+		}
+		to.Encode(bytesTo[:k*to.BlockBytes()], narrow[:k])
+		to.DecodeWide(back[:k], bytesTo[:k*to.BlockBytes()])
+		for i, v := range wide[:k] {
+			if math.Float64bits(v) != math.Float64bits(back[i]) {
+				return false, read, nil
+			}
+		}
+		left -= k
+	}
+	return true, read, nil
+}
+
+// readFull reads all of p, and names the tensor if the file does not hold it.
+func readFull(r io.ReaderAt, p []byte, off int64, m *arch.Model, t *formats.Tensor) error {
+	if n, err := r.ReadAt(p, off); n < len(p) {
+		if err == io.EOF || err == nil {
+			err = io.ErrUnexpectedEOF
+		}
+		return formats.Errorf(formats.IO, "%w", err).At(m.Dir+"/"+t.File, t.Offset+off).In(t.Name, "")
+	}
+	return nil
+}

@@ -1,0 +1,380 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/view"
+)
+
+// chunk is how many bytes of the target a worker makes at once: source, values and result of one chunk stay in the cache.
+const chunk = 1 << 20
+
+// ExecOptions are how, not what: no choice here changes a byte of the result.
+type ExecOptions struct {
+	FS        fsio.FS
+	Workers   int  // 0 is one for each processor
+	Force     bool // replace the destination
+	Resumable bool // leave the staging when interrupted
+	// Progress is called from several goroutines with the bytes made so far.
+	Progress func(done, total int64)
+	// Judge looks at the staged result (a file or a directory) before it appears at the destination; an error discards it.
+	Judge func(ctx context.Context, p *Plan, staged string) error
+}
+
+// Result is what executing a plan did.
+type Result struct {
+	Plan     *Plan
+	Written  []formats.File // relative to the destination's directory
+	UpToDate bool           // the destination was the result already
+	Resumed  int64          // bytes kept from an interrupted run
+}
+
+// Execute carries out plans over one source, one after the other. Memory is a few MiB a worker, whatever the model. The destination
+// is old, absent or complete whatever happens, and the bytes are the same for any number of workers.
+func Execute(ctx context.Context, plans []*Plan, o ExecOptions) ([]*Result, error) {
+	var out []*Result
+	for _, p := range plans {
+		r, err := execute(ctx, p, o)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// sink takes the bytes of tensors: a staged file, or a comparison with what is there.
+type sink interface {
+	WriteAt(tensor int, p []byte, off int64) error
+}
+
+func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
+	layout, release, err := p.whole()
+	defer release()
+	if err != nil {
+		return nil, err
+	}
+	res := &Result{Plan: p}
+	for _, f := range layout.Files {
+		res.Written = append(res.Written, formats.File{Path: f.Path, Bytes: f.Bytes})
+	}
+	before, err := sourceState(o.FS, p.Source)
+	if err != nil {
+		return nil, err
+	}
+	target := formats.Target{Dst: filepath.Clean(p.Dest.Path), Dir: p.Dest.Dir, ID: p.ID[:12], Over: o.Force}
+	if !o.Force && occupied(o.FS, target) {
+		same, err := p.alreadyThere(ctx, target, layout, o)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			res.UpToDate = true
+			return res, nil
+		}
+		return nil, formats.Errorf(formats.Exists, "the destination exists and is not this conversion's result").At(p.Dest.Path, -1).Hinted("--force replaces it")
+	}
+	log, kept, w, err := p.stage(target, layout, before, o)
+	if err != nil {
+		return nil, err
+	}
+	abandon := func(err error) (*Result, error) {
+		if o.Resumable && ctx.Err() != nil {
+			return nil, errors.Join(err, log.flush(w), log.close(), w.Keep())
+		}
+		return nil, errors.Join(err, log.discard(), w.Abort())
+	}
+	res.Resumed = kept.bytes
+	var lost []atomic.Int64
+	if lost, err = p.fill(ctx, recording{w, log}, kept, o); err != nil {
+		return abandon(err)
+	}
+	if err := p.overflows(lost); err != nil {
+		return abandon(err)
+	}
+	after, err := sourceState(o.FS, p.Source)
+	if err != nil {
+		return abandon(err)
+	}
+	if err := before.same(after); err != nil {
+		return abandon(err)
+	}
+	if o.Judge != nil {
+		if err := w.Sync(); err != nil {
+			return abandon(err)
+		}
+		if err := o.Judge(ctx, p, w.Staged()); err != nil {
+			return abandon(err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return abandon(err)
+	}
+	if err := w.Commit(); err != nil {
+		return abandon(err)
+	}
+	return res, log.discard()
+}
+
+// whole is the layout of all files, side files included; release closes those that are copied.
+func (p *Plan) whole() (formats.Layout, func(), error) {
+	l := p.Layout
+	l.Files = append([]formats.FileLayout(nil), l.Files...)
+	var open []fsio.File
+	release := func() {
+		for _, f := range open {
+			f.Close() // opened for reading: nothing can be lost
+		}
+	}
+	for _, s := range p.Sides {
+		part := formats.Part{File: len(l.Files), Size: s.Bytes, Data: bytes.NewReader(s.Data)}
+		if s.From != "" {
+			path := filepath.Join(p.Source.Dir, s.From)
+			f, err := p.Source.FS.Open(path)
+			if err != nil {
+				return l, release, formats.Errorf(formats.IO, "%w", err).At(path, -1)
+			}
+			open = append(open, f)
+			st, err := f.Stat()
+			if err == nil && st.Size() != s.Bytes {
+				err = formats.Errorf(formats.Changed, "got %d bytes, want the %d that were planned", st.Size(), s.Bytes).At(path, -1)
+			}
+			if err != nil {
+				return l, release, err
+			}
+			part.Data = f
+		}
+		l.Files = append(l.Files, formats.FileLayout{Path: s.Path, Bytes: s.Bytes, Parts: []formats.Part{part}})
+	}
+	return l, release, nil
+}
+
+// occupied reports whether something is at the destination: an empty directory does not count.
+func occupied(fsys fsio.FS, t formats.Target) bool {
+	if _, err := fsys.Lstat(t.Dst); errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if !t.Dir {
+		return true
+	}
+	list, err := fsys.ReadDir(t.Dst)
+	return err != nil || len(list) > 0
+}
+
+// alreadyThere reports whether the destination is byte for byte what the plan would write.
+func (p *Plan) alreadyThere(ctx context.Context, t formats.Target, l formats.Layout, o ExecOptions) (bool, error) {
+	c, err := formats.Compare(o.FS, t, l)
+	if formats.CodeOf(err) == formats.Differs {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = p.fill(ctx, c, keptRanges{}, o)
+	if err = errors.Join(err, c.Close()); formats.CodeOf(err) == formats.Differs {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// job is one chunk.
+type job struct {
+	step int
+	off  int64
+	n    int64
+	view view.View
+}
+
+// fill makes every byte of every tensor and hands it to the sink. lost[i] counts the values of tensor i that became infinite.
+func (p *Plan) fill(ctx context.Context, to sink, kept keptRanges, o ExecOptions) (lost []atomic.Int64, err error) {
+	lost = make([]atomic.Int64, len(p.Steps))
+	total := int64(0)
+	for _, t := range p.Target.Tensors {
+		total += t.Bytes
+	}
+	var done atomic.Int64
+	workers := o.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	jobs := make(chan job, 2*workers)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(jobs)
+		for i := range p.Steps {
+			v, err := p.open(i, &lost[i])
+			if err != nil {
+				return err
+			}
+			for off := int64(0); off < v.Size(); {
+				n := v.Cut(off, chunk)
+				if n <= 0 || off+n > v.Size() {
+					panic(fmt.Sprintf("convert: step %d cut %d bytes at %d of %d", i, n, off, v.Size()))
+				}
+				if kept.has(i, off, n) {
+					done.Add(n)
+				} else {
+					select {
+					case jobs <- job{i, off, n, v}:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+				off += n
+			}
+		}
+		return nil
+	})
+	buffers := sync.Pool{New: func() any { b := make([]byte, 0, chunk); return &b }}
+	for range workers {
+		g.Go(func() error {
+			buf := buffers.Get().(*[]byte)
+			defer buffers.Put(buf)
+			for j := range jobs {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if int64(cap(*buf)) < j.n {
+					*buf = make([]byte, j.n)
+				}
+				b := (*buf)[:j.n]
+				if _, err := j.view.ReadAt(b, j.off); err != nil {
+					return p.readError(j, err)
+				}
+				if err := to.WriteAt(j.step, b, j.off); err != nil {
+					return err
+				}
+				if o.Progress != nil {
+					o.Progress(done.Add(j.n), total)
+				}
+			}
+			return nil
+		})
+	}
+	return lost, g.Wait()
+}
+
+// readError names what was read: a file that ends early has changed since its header was checked.
+func (p *Plan) readError(j job, err error) error {
+	from := p.Target.Tensors[j.step].Name
+	var path string
+	if parts := p.Steps[j.step].Parts; len(parts) > 0 {
+		from = parts[0].From
+		path = filepath.Join(p.Source.Dir, p.Source.Lookup(from).File)
+	}
+	code := formats.IO
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		code = formats.Changed
+	}
+	return formats.Errorf(code, "reading: %w", err).In(from, "").At(path, -1)
+}
+
+// overflows turns lost values into errors that name every tensor.
+func (p *Plan) overflows(lost []atomic.Int64) error {
+	var errs []error
+	for i := range lost {
+		if n := lost[i].Load(); n > 0 {
+			t := p.Target.Tensors[i]
+			errs = append(errs, formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s", n, t.Elems(), t.DType).In(t.Name, "").
+				Hinted("--dtype bf16 has the range of f32"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// open chains the views of a step.
+func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
+	step, t := p.Steps[i], p.Target.Tensors[i]
+	var parts []view.View
+	cols, dt := int64(1), t.DType
+	for _, part := range step.Parts {
+		src := p.Source.Lookup(part.From)
+		r, err := p.Source.Open(part.From)
+		if err != nil {
+			return nil, err
+		}
+		dt = src.DType
+		if len(src.Shape) > 0 {
+			cols = src.Shape[len(src.Shape)-1]
+		}
+		if len(src.Shape) < 2 {
+			cols = 1 // a vector's rows are its elements
+		}
+		row := bytesOf(cols, dt)
+		unit := row
+		if !t.DType.Known() || row == 0 {
+			unit = 1
+		}
+		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, lost)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, v)
+	}
+	row := bytesOf(cols, dt)
+	var v view.View
+	switch len(parts) {
+	case 0:
+		v = view.Const(nil)
+	case 1:
+		v = parts[0]
+	default:
+		v = view.Join(parts...)
+	}
+	return chain(v, step.Ops, &row, lost)
+}
+
+func bytesOf(values int64, dt interface {
+	BlockElems() int64
+	BlockBytes() int64
+}) int64 {
+	return max(values/dt.BlockElems(), 1) * dt.BlockBytes()
+}
+
+// chain lays the operations over a view; row is the size of a row, which a cast changes.
+func chain(v view.View, ops []Op, row *int64, lost *atomic.Int64) (view.View, error) {
+	for _, op := range ops {
+		switch op.Kind {
+		case "rows":
+			v = view.Rows(v, op.Heads, op.Dir, *row)
+		case "slice":
+			v = view.Slice(v, op.Lo, op.Hi, *row)
+		case "cast":
+			v = view.Cast(v, op.From, op.To, lost)
+			*row = *row / op.From.BlockBytes() * op.From.BlockElems() / op.To.BlockElems() * op.To.BlockBytes()
+		case "const":
+			v = view.Const(op.Data)
+		default:
+			panic("convert: unknown operation " + op.Kind)
+		}
+	}
+	return v, nil
+}
+
+// sourceFiles are the files that a plan reads.
+func sourceFiles(m *arch.Model) []string {
+	var out []string
+	for _, f := range m.Files {
+		out = append(out, filepath.Join(m.Dir, f.Path))
+	}
+	for _, f := range m.Side {
+		out = append(out, filepath.Join(m.Dir, f.Path))
+	}
+	return out
+}

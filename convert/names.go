@@ -1,0 +1,239 @@
+package convert
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// names gives each tensor of the source its role and its name in the target. What the family does not know, and what it misses, is listed whole.
+// Members of tie groups may be absent here: the ties stage judges that.
+func (d *draft) names() error {
+	m := d.m
+	if m.Foreign != "" && (d.t.Scheme != m.Scheme || d.o.requested() != "" || d.t.Dialect != SideFiles) {
+		return formats.Errorf(formats.Unsupported, "got %s: such tensors are only copied, with names and types kept", m.Foreign).At(m.Path(), -1)
+	}
+	switch {
+	case m.Foreign != "":
+		d.keep = true
+		d.note(levelNote, m.Path(), "names and types kept", "the source holds "+m.Foreign)
+	case d.o.KeepNames:
+		d.keep = true
+	case m.Family == nil:
+		d.keep = true
+		what := "no config says what it is"
+		if m.Class != "" {
+			what = fmt.Sprintf("%q is no family that this tool knows", m.Class)
+		}
+		d.note(levelNote, "names", "kept", what)
+	}
+	if d.keep {
+		return d.keepNames()
+	}
+	roles, err := d.roles()
+	if err != nil {
+		return err
+	}
+	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
+		return at(err, m.Path())
+	}
+	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" && m.Scheme != d.t.Scheme {
+		d.note(levelWarn, "sliding_window", "not carried", w)
+	}
+	if m.Scheme == d.t.Scheme {
+		for i := range m.Tensors {
+			t := &m.Tensors[i]
+			it := roles[t.Name]
+			if it == nil {
+				continue // dropped, with a note
+			}
+			it.name, it.parts, it.shape, it.from = t.Name, []Part{{From: t.Name}}, t.Shape, t.DType
+			d.items = append(d.items, it)
+		}
+		return nil
+	}
+	d.items = d.inOrder(roles)
+	return nil
+}
+
+// keepNames carries every stored tensor as it is called, and its role where its family knows it, so that ties can be judged.
+func (d *draft) keepNames() error {
+	for i := range d.m.Tensors {
+		t := &d.m.Tensors[i]
+		d.items = append(d.items, &item{name: t.Name, shape: t.Shape, from: t.DType, parts: []Part{{From: t.Name}}})
+	}
+	return nil
+}
+
+// roles finds the role of every stored tensor, by its name. Fused tensors map to an item of their first part; inOrder slices them.
+func (d *draft) roles() (map[string]*item, error) {
+	m, f := d.m, d.m.Family
+	out := make(map[string]*item, len(m.Tensors))
+	var errs []error
+	bad := func(e *formats.Error) { errs = append(errs, e.At(m.Path(), -1)) }
+	tied := map[string]bool{}
+	for _, t := range f.Ties {
+		tied[t.Source] = true
+		for _, r := range t.Targets {
+			tied[r] = true
+		}
+	}
+	fused := map[string]bool{} // role and layer that a fused tensor covers
+	for _, u := range f.Fused {
+		for i := range m.Config.Layers {
+			name := strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i))
+			t := m.Lookup(name)
+			if name == "" || t == nil {
+				continue
+			}
+			var rows int64
+			for _, r := range u.Parts {
+				spec := f.Tensor(r)
+				rows += spec.Shape[0](m.Config)
+				fused[fmt.Sprint(r, i)] = true
+			}
+			if len(t.Shape) == 0 || t.Shape[0] != rows {
+				bad(formats.Errorf(formats.BadShape, "got shape %v, want %d rows", t.Shape, rows).In(name, ""))
+			}
+			out[name] = &item{spec: f.Tensor(u.Parts[0]), layer: i}
+		}
+	}
+	for k := range f.Tensors {
+		spec := &f.Tensors[k]
+		layers := int64(1)
+		if spec.PerLayer() {
+			layers = m.Config.Layers
+		}
+		for i := range layers {
+			name := spec.In(m.Scheme, i)
+			t := m.Lookup(name)
+			has := spec.When == nil || spec.When(m.Config)
+			switch {
+			case name == "" || t == nil && !has:
+			case t == nil && (tied[spec.Role] || spec.Kind == arch.Factors || fused[fmt.Sprint(spec.Role, i)]):
+			case t == nil:
+				bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
+			case !has && m.Scheme != arch.GGUF:
+				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
+					Hinted("correct the config, or use --names keep"))
+			default:
+				if e := d.checkShape(spec, t); e != nil {
+					bad(e)
+				}
+				out[t.Name] = &item{spec: spec, layer: i}
+			}
+		}
+	}
+	drop := map[string]bool{}
+	for _, n := range f.Drop[m.Scheme] {
+		for i := range m.Config.Layers {
+			drop[strings.ReplaceAll(n, "{i}", fmt.Sprint(i))] = true
+		}
+	}
+	for _, t := range m.Tensors {
+		switch {
+		case out[t.Name] != nil:
+		case drop[t.Name]:
+			d.note(levelNote, t.Name, "dropped", "a buffer that old versions of transformers saved; it is computed from the config")
+		default:
+			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(t.Name, "").Hinted("--names keep copies it"))
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// checkShape compares a stored shape with the family's formula. The rows of tie members are left to the ties stage, which knows padding.
+func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor) *formats.Error {
+	var want []int64
+	for _, dim := range spec.Shape {
+		want = append(want, dim(d.m.Config))
+	}
+	ok := len(want) == len(t.Shape)
+	for i := range want {
+		if ok && want[i] != t.Shape[i] && !(i == 0 && spec.Kind == arch.Head) {
+			ok = false
+		}
+	}
+	if ok {
+		return nil
+	}
+	return formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(t.Name, "")
+}
+
+// inOrder makes the items of another scheme in the order of the table: what comes before the layers, the layers, what comes after.
+func (d *draft) inOrder(roles map[string]*item) []*item {
+	m, f := d.m, d.m.Family
+	byRole := map[string]*item{}
+	for name, it := range roles {
+		t := m.Lookup(name)
+		key := fmt.Sprint(it.spec.Role, it.layer)
+		if it.spec.In(m.Scheme, it.layer) != name {
+			continue // fused
+		}
+		byRole[key] = it
+		it.parts, it.shape, it.from = []Part{{From: t.Name}}, t.Shape, t.DType
+	}
+	for _, u := range f.Fused {
+		for i := range m.Config.Layers {
+			t := m.Lookup(strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i)))
+			if t == nil || u.Name[m.Scheme] == "" {
+				continue
+			}
+			lo := int64(0)
+			for _, r := range u.Parts {
+				spec := f.Tensor(r)
+				hi := lo + spec.Shape[0](m.Config)
+				shape := append([]int64{hi - lo}, t.Shape[1:]...)
+				byRole[fmt.Sprint(r, i)] = &item{spec: spec, layer: i, shape: shape, from: t.DType,
+					parts: []Part{{From: t.Name, Ops: []Op{{Kind: "slice", Lo: lo, Hi: hi}}}}}
+				lo = hi
+			}
+		}
+	}
+	var out []*item
+	add := func(spec *arch.Tensor, i int64) {
+		it := byRole[fmt.Sprint(spec.Role, i)]
+		name := spec.In(d.t.Scheme, i)
+		switch {
+		case name == "" && it != nil:
+			d.note(levelNote, it.parts[0].From, "not a tensor of the target", "it follows from the config")
+		case name == "":
+		case it == nil && spec.Kind == arch.Factors && spec.When(m.Config):
+			out = append(out, constant(spec, name, spec.Value(m.Config)))
+		case it != nil:
+			it.name = name
+			out = append(out, it)
+		}
+	}
+	span := func(from, to int, i int64) {
+		for k := from; k < to; k++ {
+			add(&f.Tensors[k], i)
+		}
+	}
+	first, last := len(f.Tensors), len(f.Tensors)
+	for k := range f.Tensors {
+		if f.Tensors[k].PerLayer() {
+			if first == len(f.Tensors) {
+				first = k
+			}
+			last = k + 1
+		}
+	}
+	span(0, first, 0)
+	for i := range m.Config.Layers {
+		span(first, last, i)
+	}
+	span(last, len(f.Tensors), 0)
+	return out
+}
+
+func at(err error, path string) error {
+	var out []error
+	for _, e := range formats.Errors(err) {
+		out = append(out, e.At(path, -1))
+	}
+	return errors.Join(out...)
+}

@@ -1,0 +1,257 @@
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// outcome is what the target is to hold of a tie group.
+type outcome struct {
+	embed, head *formats.Tensor // whose data each name gets; nil leaves the name out
+	flag        *bool           // nil writes none
+}
+
+// ties judges each group and makes the policy's outcome true of the items.
+func (d *draft) ties() error {
+	if d.m.Foreign != "" {
+		return nil
+	}
+	d.groups = Groups(d.m)
+	dangling := map[string]bool{}
+	for _, n := range d.m.Dangling {
+		dangling[n] = true
+	}
+	var errs []error
+	for _, g := range d.groups {
+		for _, k := range g.TargetKeys {
+			if dangling[k] && g.embed != nil {
+				g.flag("index_dangling")
+				delete(dangling, k)
+			}
+		}
+		g.Judge(d.ev.Ties[g.ID])
+		if g.Verdict == Uncompared {
+			return errors.New("convert: tie group without evidence")
+		}
+		out, err := d.decide(g)
+		if err == nil {
+			err = d.fits(g, &out)
+		}
+		if err != nil {
+			errs = append(errs, at(err, d.m.Path()))
+			continue
+		}
+		d.apply(g, out)
+	}
+	for n := range dangling {
+		errs = append(errs, formats.Errorf(formats.Missing, "the index lists it, but no file holds it").In(n, "").At(d.m.Path(), -1))
+	}
+	return errors.Join(errs...)
+}
+
+// decide turns a verdict and a policy into an outcome.
+func (d *draft) decide(g *Group) (outcome, error) {
+	yes, no := true, false
+	now := outcome{embed: g.embed, head: g.head}
+	differ := g.both && !g.Verdict.Tied() && g.Verdict != UntiedEqual
+	refuse := func(hint, format string, args ...any) (outcome, error) {
+		return outcome{}, formats.Errorf(formats.Tie, format, args...).In(g.TargetKeys[0], "").Hinted("%s", hint)
+	}
+	one := g.embed
+	if one == nil {
+		one = g.head
+	}
+	if one == nil {
+		return refuse("the checkpoint is incomplete", "neither %s nor %s is stored", g.SourceKey, g.TargetKeys[0])
+	}
+	switch p := d.o.Ties; p {
+	case Keep:
+		return now, nil
+	case TieAny, TieEmbed, TieHead:
+		if p == TieHead && g.head != nil {
+			one = g.head
+		}
+		if differ {
+			if !d.o.DiscardDiffering || p == TieAny {
+				return refuse("--ties tie=embed or tie=head with --discard-differing drops one of them", "the members differ: %s", orShapes(g))
+			}
+			d.note(levelWarn, g.TargetKeys[0], fmt.Sprintf("%s is dropped although it differs", map[bool]string{true: g.SourceKey, false: g.TargetKeys[0]}[p == TieHead]), "--discard-differing: "+orShapes(g))
+		}
+		return outcome{embed: d.lossless(g, one), flag: &yes}, nil
+	case Untie:
+		if g.both {
+			return outcome{embed: g.embed, head: g.head, flag: &no}, nil
+		}
+		d.note(levelNote, g.TargetKeys[0], "stored as a copy of "+one.Name, "--ties untie")
+		return outcome{embed: one, head: one, flag: &no}, nil
+	}
+	c := g.cell
+	because := d.because(g)
+	flag := &c.flag
+	if g.column == colUnknown && d.m.Config == nil {
+		flag = nil
+	}
+	switch c.act {
+	case actRefuse:
+		switch g.Verdict {
+		case HeadMissing:
+			return refuse("--ties tie makes it a tied model", "the config says untied, but %s is not stored", g.TargetKeys[0])
+		case EmbedMissing:
+			return refuse("--ties tie makes it a tied model", "the config says untied, but %s is not stored", g.SourceKey)
+		}
+		return refuse("--ties keep copies both", "%s: %s", g.Verdict, orShapes(g))
+	case actRename:
+		d.note(c.level, g.TargetKeys[0], "stored as "+g.SourceKey, because)
+		return outcome{embed: g.head, flag: flag}, nil
+	case actOnce:
+		d.note(c.level, g.TargetKeys[0], "dropped: the target holds it once, as "+g.SourceKey, because)
+		return outcome{embed: d.lossless(g, g.embed), flag: flag}, nil
+	case actSplit:
+		d.note(c.level, g.TargetKeys[0], "stored as a second copy", because)
+	case actBoth:
+		if c.level != levelOK {
+			d.note(c.level, g.TargetKeys[0], "both kept", because)
+		}
+	case actKeep:
+		if c.level != levelOK {
+			d.note(c.level, g.SourceKey, "tied", because)
+		}
+	}
+	return outcome{embed: now.embed, head: now.head, flag: flag}, nil
+}
+
+// lossless is the member whose type holds the values of the other: of two that are equal after a cast, the narrower, which loses nothing.
+func (d *draft) lossless(g *Group, t *formats.Tensor) *formats.Tensor {
+	if g.Verdict == TiedCast && d.o.Ties != TieHead && d.o.Ties != TieEmbed && g.head.Bytes < g.embed.Bytes && g.embed.DType.Holds(g.head.DType) {
+		return g.head
+	}
+	return t
+}
+
+func orShapes(g *Group) string {
+	if s := g.Describe(); s != "" {
+		return s
+	}
+	return fmt.Sprintf("shapes %v and %v", g.embed.Shape, g.head.Shape)
+}
+
+// because says why, in the words of the matrix.
+func (d *draft) because(g *Group) string {
+	said := map[declared]string{
+		colTrue: "declared tied", colFalse: "declared untied", colTrueDef: "the flag is absent and the class defaults to tied",
+		colFalseDef: "the flag is absent and the class defaults to untied", colUnknown: "nothing declares it",
+	}[g.column]
+	holds := map[Verdict]string{
+		TiedShared: "only the embedding is stored", TiedSharedHeadName: "only the head is stored", TiedAliased: "both names share one storage",
+		TiedDuplicate: "the two are equal", TiedCast: "the two are equal after widening", UntiedEqual: "the two are equal",
+	}[g.Verdict]
+	if holds == "" {
+		holds = "the two differ: " + orShapes(g)
+	}
+	return said + ", and " + holds
+}
+
+// fits holds an outcome against what the target can say.
+func (d *draft) fits(g *Group, out *outcome) error {
+	if d.t.Format.Aliases != formats.Absence || d.m.Family == nil {
+		return nil
+	}
+	tied := out.head == nil
+	declaredUntied := d.o.Ties == Keep && g.column == colFalse
+	switch {
+	case out.embed == nil:
+		return formats.Errorf(formats.Tie, "%s has no way to hold a head without an embedding", d.t.Name).In(g.TargetKeys[0], "").Hinted("--ties tie")
+	case tied && declaredUntied:
+		return formats.Errorf(formats.Tie, "an absent head declares a tie in %s, but the source declares none", d.t.Name).In(g.TargetKeys[0], "").Hinted("--ties tie or untie")
+	case !tied && out.embed.Shape[0] != out.head.Shape[0]:
+		return formats.Errorf(formats.BadShape, "got %d rows beside %d of %s: %s fixes the shape", out.head.Shape[0], out.embed.Shape[0], g.SourceKey, d.t.Name).In(g.TargetKeys[0], "")
+	case tied && g.tie.Slot == arch.Required:
+		out.head = out.embed
+		d.note(levelNote, g.TargetKeys[0], "stored as a second copy", "the runtime of this architecture has no tie")
+	case !tied && g.tie.Slot == arch.Forbidden && g.Verdict.Tied():
+		out.head = nil
+	case !tied && g.tie.Slot == arch.Forbidden:
+		return formats.Errorf(formats.Tie, "the runtime of this architecture always uses the embedding").In(g.TargetKeys[0], "")
+	}
+	return nil
+}
+
+// apply makes the items hold the outcome.
+func (d *draft) apply(g *Group, out outcome) {
+	specs := map[string]*arch.Tensor{g.tie.Source: nil, g.tie.Targets[0]: nil}
+	for r := range specs {
+		specs[r] = d.m.Family.Tensor(r)
+	}
+	name := func(role string) string {
+		if d.keep || d.m.Scheme == d.t.Scheme {
+			return specs[role].In(d.m.Scheme, 0)
+		}
+		return specs[role].In(d.t.Scheme, 0)
+	}
+	set := func(role string, t *formats.Tensor) {
+		at := -1
+		for i, it := range d.items {
+			if it.name == name(role) {
+				at = i
+			}
+		}
+		switch {
+		case t == nil && at >= 0:
+			d.items = append(d.items[:at:at], d.items[at+1:]...)
+		case t != nil && at < 0:
+			it := &item{spec: specs[role], name: name(role), shape: t.Shape, from: t.DType, parts: []Part{{From: t.Name}}}
+			if role == g.tie.Source {
+				d.items = append([]*item{it}, d.items...)
+			} else {
+				d.items = append(d.items, it)
+			}
+		case t != nil:
+			d.items[at].shape, d.items[at].from, d.items[at].parts = t.Shape, t.DType, []Part{{From: t.Name}}
+		}
+	}
+	before, after := int64(0), int64(0)
+	for _, t := range []*formats.Tensor{g.embed, g.head} {
+		if t != nil {
+			before += t.Bytes
+		}
+	}
+	for _, t := range []*formats.Tensor{out.embed, out.head} {
+		if t != nil {
+			after += t.Bytes
+		}
+	}
+	if g.Storage == "same" {
+		before = g.embed.Bytes
+	}
+	d.saved += before - after
+	set(g.tie.Source, out.embed)
+	set(g.tie.Targets[0], out.head)
+	d.flag = out.flag
+	d.want[g.ID] = out.head == nil || out.embed == nil
+}
+
+// Rejudge holds a written result against its plan: every tie group must be what was planned, or the result must not be kept.
+func (p *Plan) Rejudge(ctx context.Context, staged *arch.Model) error {
+	var errs []error
+	groups, err := Judged(ctx, staged)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		want, planned := p.Want[g.ID]
+		if one := g.embed == nil || g.head == nil; planned && one != want {
+			errs = append(errs, formats.Errorf(formats.Tie, "the written file is %s, the plan wanted %s", g.Verdict, map[bool]string{true: "one copy", false: "two"}[want]).In(g.TargetKeys[0], ""))
+		}
+		if planned && want && p.Dest.Dir && p.flagged() && !g.Verdict.Tied() {
+			errs = append(errs, formats.Errorf(formats.Tie, "the written file is judged %s, the plan wanted a tie", g.Verdict).In(g.TargetKeys[0], ""))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// flagged reports whether a flag was written with the weights.
+func (p *Plan) flagged() bool { return p.Flag != nil }

@@ -1,0 +1,71 @@
+package convert
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// shards names the file of each item: in order, a new file where the next tensor would not fit, as transformers splits them.
+func (d *draft) shards() error {
+	limit := d.o.ShardSize
+	if limit == 0 && d.dest.Dir {
+		limit = d.t.Shard
+	}
+	stem := d.t.Stem
+	switch {
+	case d.dest.Dir && d.t.Convention:
+		stem = d.conventional()
+	case !d.dest.Dir:
+		stem = strings.TrimSuffix(filepath.Base(d.dest.Path), d.t.Format.Suffix)
+	}
+	shard, used := make([]int, len(d.items)), int64(0)
+	n := 0
+	for i, it := range d.items {
+		size, err := formats.TensorBytes(it.to, it.shape)
+		if err != nil {
+			return formats.Errors(err)[0].In(it.name, "")
+		}
+		if limit > 0 && used > 0 && used+size > limit {
+			n++
+			used = 0
+		}
+		shard[i] = n
+		used += size
+	}
+	n++
+	if n > 1 && !d.dest.Dir && d.t.Format.IndexName(stem) != "" {
+		return formats.Errorf(formats.Usage, "the model does not fit one %s file of the --shard-size", d.t.Format.Name).Hinted("give a directory as the destination")
+	}
+	for _, s := range shard {
+		name := d.t.Format.ShardName(stem, s, n)
+		if n == 1 && !d.dest.Dir {
+			name = filepath.Base(d.dest.Path)
+		}
+		d.file = append(d.file, name)
+	}
+	return nil
+}
+
+// conventional is the stem by GGUF's naming convention, from the name that the user or the source gives, and the type of the matrices.
+func (d *draft) conventional() string {
+	name := d.o.Name
+	if name == "" {
+		name, _, _ = d.m.Metadata.Str("general.name")
+	}
+	name = strings.Trim(strings.Map(func(r rune) rune {
+		if r == '.' || r == '_' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '-'
+	}, name), "-.")
+	if name == "" {
+		name = d.t.Stem
+	}
+	t := d.o.requested()
+	if t == "" {
+		t = d.matrix
+	}
+	return name + "-" + string(t)
+}

@@ -1,0 +1,415 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/arch/config"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// Verdict is what a tie group is, whatever anybody declares.
+type Verdict string
+
+// The verdicts.
+const (
+	TiedShared         Verdict = "TIED_SHARED"           // one tensor, under the source's name
+	TiedSharedHeadName Verdict = "TIED_SHARED_HEAD_NAME" // one tensor, under the head's name
+	TiedAliased        Verdict = "TIED_ALIASED"          // two names, one storage
+	TiedDuplicate      Verdict = "TIED_DUPLICATE"        // two tensors, equal bytes
+	TiedCast           Verdict = "TIED_CAST"             // two tensors, equal after exact widening
+	TiedPrefix         Verdict = "TIED_PREFIX"           // equal on the common rows
+	TiedScaled         Verdict = "TIED_SCALED"           // one is the other times a constant
+	Drifted            Verdict = "DRIFTED"               // declared tied, nearly equal
+	Untied             Verdict = "UNTIED"
+	UntiedEqual        Verdict = "UNTIED_EQUAL" // equal bytes, declared untied
+	HeadMissing        Verdict = "HEAD_MISSING"
+	EmbedMissing       Verdict = "EMBED_MISSING"
+	GroupMissing       Verdict = "GROUP_MISSING"
+	ShapeConflict      Verdict = "SHAPE_CONFLICT"
+	QuantSplit         Verdict = "QUANT_SPLIT"
+	NotApplicable      Verdict = "NOT_APPLICABLE"
+	Uncompared         Verdict = "UNCOMPARED" // both stored; only data could tell
+)
+
+// Tied and Differs are the sets of --require.
+func (v Verdict) Tied() bool {
+	switch v {
+	case TiedShared, TiedSharedHeadName, TiedAliased, TiedDuplicate, TiedCast:
+		return true
+	}
+	return false
+}
+
+// Untied reports whether the verdict is one of --require untied.
+func (v Verdict) Untied() bool { return v == Untied || v == UntiedEqual }
+
+// Relation is how the values of two members compare.
+type Relation string
+
+// The relations, in the order in which they are looked for.
+const (
+	Equal        Relation = "equal"
+	CastEqual    Relation = "cast"
+	Prefix       Relation = "prefix"
+	Scaled       Relation = "scaled"
+	Near         Relation = "near"
+	Distinct     Relation = "distinct"
+	Incomparable Relation = "incomparable"
+)
+
+// Distance says how far two members are apart, on their common rows.
+type Distance struct {
+	MaxAbs        Num     `json:"max_abs"`
+	RelFro        Num     `json:"rel_fro"` // |head - embed| / |embed|, Frobenius
+	MinRowCosine  Num     `json:"min_row_cosine"`
+	RowsDiffering int64   `json:"rows_differing"`
+	FirstRows     []int64 `json:"first_row_ids"`
+	Scale         Num     `json:"scale"` // least-squares factor from embedding to head
+}
+
+// Comparison is the evidence of G: the values of the two members.
+type Comparison struct {
+	Relation Relation
+	Distance Distance
+	// SameStorage says that two names share one range of bytes; then nothing was read.
+	SameStorage bool
+}
+
+// action is what auto does.
+type action string
+
+const (
+	actKeep     action = "keep as it is"
+	actRename   action = "store it under the embedding's name"
+	actOnce     action = "store it once"
+	actBoth     action = "keep both"
+	actSplit    action = "store two copies"
+	actRefuse   action = "refuse"
+	actNothing  action = "nothing to do"
+	levelOK            = ""
+	levelNote          = "note"
+	levelWarn          = "warn"
+	levelRefuse        = "error"
+)
+
+// cell is one cell of the decision matrix: what a state is called, what auto does, which flag it writes and how loudly it says so.
+type cell struct {
+	verdict Verdict
+	act     action
+	flag    bool
+	level   string
+}
+
+// declared is a column of the matrix.
+type declared string
+
+const (
+	colTrue     declared = "T" // explicit true
+	colTrueDef  declared = "t" // true by class default
+	colFalse    declared = "F"
+	colFalseDef declared = "f"
+	colUnknown  declared = "?"
+)
+
+// matrix is the decision matrix of auto: a row is what the file holds, a column what it declares.
+var matrix = map[string]map[declared]cell{
+	"source only": {
+		colTrue: {TiedShared, actKeep, true, levelOK}, colTrueDef: {TiedShared, actKeep, true, levelNote},
+		colFalse:    {HeadMissing, actRefuse, false, levelRefuse},
+		colFalseDef: {TiedShared, actKeep, true, levelWarn}, colUnknown: {TiedShared, actKeep, true, levelWarn},
+	},
+	"head only": {
+		colTrue: {TiedSharedHeadName, actRename, true, levelNote}, colTrueDef: {TiedSharedHeadName, actRename, true, levelWarn},
+		colFalse:    {EmbedMissing, actRefuse, false, levelRefuse},
+		colFalseDef: {TiedSharedHeadName, actRename, true, levelWarn}, colUnknown: {TiedSharedHeadName, actRename, true, levelWarn},
+	},
+	"aliased": {
+		colTrue: {TiedAliased, actOnce, true, levelOK}, colTrueDef: {TiedAliased, actOnce, true, levelOK},
+		colFalse:    {TiedAliased, actSplit, false, levelWarn},
+		colFalseDef: {TiedAliased, actOnce, true, levelWarn}, colUnknown: {TiedAliased, actOnce, true, levelWarn},
+	},
+	string(Equal): {
+		colTrue: {TiedDuplicate, actOnce, true, levelNote}, colTrueDef: {TiedDuplicate, actOnce, true, levelNote},
+		colFalse:    {UntiedEqual, actBoth, false, levelNote},
+		colFalseDef: {UntiedEqual, actBoth, false, levelWarn}, colUnknown: {TiedDuplicate, actBoth, false, levelWarn},
+	},
+	string(CastEqual): {
+		colTrue: {TiedCast, actOnce, true, levelNote}, colTrueDef: {TiedCast, actOnce, true, levelNote},
+		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelNote}, colUnknown: {TiedCast, actBoth, false, levelWarn},
+	},
+	string(Prefix): {
+		colTrue: {TiedPrefix, actBoth, false, levelWarn}, colTrueDef: {TiedPrefix, actBoth, false, levelWarn},
+		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelNote}, colUnknown: {TiedPrefix, actBoth, false, levelWarn},
+	},
+	string(Scaled): {
+		colTrue: {TiedScaled, actBoth, false, levelWarn}, colTrueDef: {TiedScaled, actBoth, false, levelWarn},
+		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelNote}, colUnknown: {TiedScaled, actBoth, false, levelWarn},
+	},
+	string(Near): {
+		colTrue: {Drifted, actBoth, false, levelWarn}, colTrueDef: {Drifted, actBoth, false, levelWarn},
+		colFalse:    {Untied, actBoth, false, levelOK},
+		colFalseDef: {Untied, actBoth, false, levelWarn}, colUnknown: {Untied, actBoth, false, levelWarn},
+	},
+	string(Distinct): {
+		colTrue: {Untied, actBoth, false, levelWarn}, colTrueDef: {Untied, actBoth, false, levelWarn},
+		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelNote}, colUnknown: {Untied, actBoth, false, levelNote},
+	},
+	string(Incomparable): {
+		colTrue: {ShapeConflict, actRefuse, false, levelRefuse}, colTrueDef: {ShapeConflict, actRefuse, false, levelRefuse},
+		colFalse: {Untied, actBoth, false, levelNote}, colFalseDef: {Untied, actBoth, false, levelNote}, colUnknown: {ShapeConflict, actRefuse, false, levelRefuse},
+	},
+	"quantized differently": {
+		colTrue: {QuantSplit, actBoth, false, levelWarn}, colTrueDef: {QuantSplit, actBoth, false, levelWarn},
+		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelOK}, colUnknown: {Untied, actBoth, false, levelOK},
+	},
+	"neither": {
+		colTrue: {GroupMissing, actRefuse, false, levelRefuse}, colTrueDef: {GroupMissing, actRefuse, false, levelRefuse},
+		colFalse: {GroupMissing, actRefuse, false, levelRefuse}, colFalseDef: {GroupMissing, actRefuse, false, levelRefuse}, colUnknown: {GroupMissing, actRefuse, false, levelRefuse},
+	},
+}
+
+// Present is a stored member of a group.
+type Present struct {
+	File   string  `json:"file"`
+	DType  string  `json:"dtype"`
+	Shape  []int64 `json:"shape"`
+	Offset int64   `json:"offset"`
+	Bytes  int64   `json:"bytes"`
+}
+
+// Group is one tie group, judged. It is the report of `bowline ties`.
+type Group struct {
+	ID            string              `json:"id"`
+	SourceKey     string              `json:"source_key"`
+	TargetKeys    []string            `json:"target_keys"`
+	Declared      []config.Declared   `json:"declared"`
+	ClassDefault  *ClassDefault       `json:"class_default"`
+	Present       map[string]*Present `json:"present"`
+	Storage       string              `json:"storage_relation"`
+	ValueRelation *Relation           `json:"value_relation"`
+	Distance      *Distance           `json:"distance"`
+	Verdict       Verdict             `json:"verdict"`
+	Flags         []string            `json:"flags"`
+	Action        string              `json:"action"`
+	Notes         []string            `json:"reader_notes"`
+	BytesSaved    int64               `json:"bytes_saved"`
+	tie           *arch.Tie
+	cell          cell
+	column        declared
+	both          bool
+	embed, head   *formats.Tensor
+	level         string
+}
+
+// ClassDefault is what readers assume where the flag is absent: the default of the class, which changed between majors of transformers.
+type ClassDefault struct {
+	Value bool            `json:"value"`
+	Basis string          `json:"basis"`
+	Each  map[string]bool `json:"each"`
+}
+
+// Groups finds the tie groups of a model from headers alone. Members that are both stored have verdict UNCOMPARED until Judge has evidence.
+// A model of an unknown family has none.
+func Groups(m *arch.Model) []*Group {
+	if m.Family == nil {
+		return nil
+	}
+	var out []*Group
+	for i := range m.Family.Ties {
+		t := &m.Family.Ties[i]
+		g := &Group{ID: t.ID, tie: t, SourceKey: m.Family.Names(m.Scheme, t.Source, 0), Present: map[string]*Present{}, Flags: []string{}, Notes: []string{}, Storage: "none"}
+		for _, r := range t.Targets {
+			g.TargetKeys = append(g.TargetKeys, m.Family.Names(m.Scheme, r, 0))
+		}
+		g.embed, g.head = m.Lookup(g.SourceKey), m.Lookup(g.TargetKeys[0])
+		for _, k := range append([]string{g.SourceKey}, g.TargetKeys...) {
+			g.Present[k] = nil
+			if s := m.Lookup(k); s != nil {
+				g.Present[k] = &Present{File: s.File, DType: string(s.DType), Shape: s.Shape, Offset: s.Offset, Bytes: s.Bytes}
+			}
+		}
+		g.declare(m)
+		g.both = g.embed != nil && g.head != nil
+		if g.both {
+			g.Storage = "disjoint"
+			if g.embed.Name == g.head.Name {
+				g.Storage = "same"
+			}
+		}
+		g.Judge(nil)
+		out = append(out, g)
+	}
+	return out
+}
+
+// declare collects what is said about the tie, and the column of the matrix that follows.
+func (g *Group) declare(m *arch.Model) {
+	g.Declared = []config.Declared{}
+	if m.Doc == nil && m.Scheme == arch.GGUF && m.Metadata.Get("general.architecture") != nil {
+		// GGUF has no key: the head's absence declares the tie, its presence denies it.
+		tied := g.head == nil || g.tie.Slot == arch.Forbidden
+		g.Declared = append(g.Declared, config.Declared{Path: g.TargetKeys[0], Value: tied, Explicit: true})
+		g.column = map[bool]declared{true: colTrue, false: colFalse}[tied]
+		return
+	}
+	if m.Config == nil {
+		g.column = colUnknown
+		return
+	}
+	g.ClassDefault = &ClassDefault{Value: g.tie.Default[m.Config.Major()], Basis: fmt.Sprintf("%s, transformers %d", m.Config.Architecture, m.Config.Major()), Each: map[string]bool{}}
+	for v, d := range g.tie.Default {
+		g.ClassDefault.Each[fmt.Sprint(v)] = d
+	}
+	g.Declared = append(g.Declared, m.Config.Tie...)
+	if len(m.Config.Tie) == 0 {
+		g.column = map[bool]declared{true: colTrueDef, false: colFalseDef}[g.ClassDefault.Value]
+		g.flag("default_dependent")
+		return
+	}
+	first := m.Config.Tie[0].Value
+	for _, d := range m.Config.Tie {
+		if d.Value != first {
+			g.flag("config_conflict")
+		}
+	}
+	g.column = map[bool]declared{true: colTrue, false: colFalse}[first]
+}
+
+func (g *Group) flag(name string) {
+	for _, f := range g.Flags {
+		if f == name {
+			return
+		}
+	}
+	g.Flags = append(g.Flags, name)
+}
+
+// Needs reports whether only the data of the two members can tell.
+func (g *Group) Needs() bool { return g.both && g.Storage == "disjoint" }
+
+// state is the row of the matrix.
+func (g *Group) state(c *Comparison) string {
+	switch {
+	case g.embed == nil && g.head == nil:
+		return "neither"
+	case g.head == nil:
+		return "source only"
+	case g.embed == nil:
+		return "head only"
+	case g.Storage == "same":
+		return "aliased"
+	case c.Relation != Equal && (g.embed.DType.IsQuantized() || g.head.DType.IsQuantized()) && g.embed.DType != g.head.DType && c.Relation != Incomparable:
+		return "quantized differently"
+	}
+	return string(c.Relation)
+}
+
+// Judge gives the verdict. c is the comparison of the values, nil where it was not made.
+func (g *Group) Judge(c *Comparison) {
+	if g.Needs() && c == nil {
+		g.Verdict, g.Action = Uncompared, string(actNothing)
+		return
+	}
+	if c != nil && g.both {
+		r := c.Relation
+		g.ValueRelation = &r
+		if r != Incomparable {
+			d := c.Distance
+			g.Distance = &d
+		}
+	}
+	if g.Storage == "same" {
+		r := Equal
+		g.ValueRelation = &r
+	}
+	g.cell = matrix[g.state(c)][g.column]
+	g.Verdict, g.Action, g.level = g.cell.verdict, string(g.cell.act), g.cell.level
+	if g.cell.act == actOnce && g.head != nil && g.Storage != "same" {
+		g.BytesSaved = min(g.embed.Bytes, g.head.Bytes)
+	}
+	holdsTied := g.Verdict.Tied()
+	declaresTied := g.column == colTrue || g.column == colTrueDef
+	if g.column != colUnknown && g.Verdict != UntiedEqual && g.Verdict != TiedDuplicate && g.Verdict != TiedAliased && holdsTied != declaresTied {
+		g.flag("config_wrong")
+	}
+}
+
+// Consistent reports whether what is declared explicitly, at every level, is what the file holds.
+func (g *Group) Consistent(m *arch.Model) (bool, string) {
+	switch {
+	case len(g.Declared) == 0 && g.column == colUnknown:
+		return false, "there is no config that could declare it"
+	case len(g.Declared) == 0:
+		return false, "the flag " + g.tie.Flag + " is absent, and readers differ in what they assume"
+	}
+	for _, f := range g.Flags {
+		if f == "config_conflict" {
+			return false, "the levels of the config contradict each other"
+		}
+		if f == "index_dangling" {
+			return false, "the index lists a tensor that no file holds"
+		}
+	}
+	if g.ValueRelation != nil && *g.ValueRelation == Equal && g.both {
+		return true, "two equal copies are stored: one is redundant"
+	}
+	declaresTied := g.column == colTrue
+	if declaresTied && g.Verdict.Tied() || !declaresTied && g.Verdict.Untied() {
+		return true, ""
+	}
+	why := fmt.Sprintf("declared %s, but the verdict is %s", map[bool]string{true: "tied", false: "untied"}[declaresTied], g.Verdict)
+	return false, why
+}
+
+// Describe says in words how two members differ.
+func (g *Group) Describe() string {
+	if g.Distance == nil || g.ValueRelation == nil || *g.ValueRelation == Equal || g.embed == nil || g.head == nil {
+		return ""
+	}
+	d := g.Distance
+	rows := g.embed.Shape[0]
+	if len(g.head.Shape) > 0 {
+		rows = min(rows, g.head.Shape[0])
+	}
+	var ids []string
+	for _, r := range d.FirstRows {
+		ids = append(ids, fmt.Sprint(r))
+	}
+	list := strings.Join(ids, ", ")
+	if int64(len(ids)) < d.RowsDiffering {
+		list += ", ..."
+	}
+	s := fmt.Sprintf("%d of %d rows differ", d.RowsDiffering, rows)
+	if list != "" {
+		s += " (rows " + list + ")"
+	}
+	return s + fmt.Sprintf(", max abs %s, relative Frobenius %s", d.MaxAbs, d.RelFro)
+}
+
+// Judged finds and judges the tie groups of a model, reading both members where both are stored.
+func Judged(ctx context.Context, m *arch.Model) ([]*Group, error) {
+	groups := Groups(m)
+	var qs []Question
+	for _, g := range groups {
+		if g.Needs() {
+			qs = append(qs, Question{Tie: g.ID})
+		}
+		for _, n := range m.Dangling {
+			if g.embed != nil && slices.Contains(g.TargetKeys, n) {
+				g.flag("index_dangling")
+			}
+		}
+	}
+	ev, err := Gather(ctx, m, qs)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		g.Judge(ev.Ties[g.ID])
+	}
+	return groups, nil
+}

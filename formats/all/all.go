@@ -1,0 +1,178 @@
+// Package all is the one list of formats. It finds out what a path is: a file of weights, a shard, an index, or a model's directory.
+package all
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/gguf"
+	"github.com/bowline-ml/bowline/formats/safetensors"
+)
+
+// Formats are the formats that are read and written.
+var Formats = []formats.Format{safetensors.Format, gguf.Format}
+
+// headBytes is how much of a file Sniff is shown.
+const headBytes = 4096
+
+// Open opens a file of weights, all of the set that a shard or an index belongs to, or the checkpoint in a directory. What a file is, its
+// bytes say; its name counts only where they say nothing, so that an empty or damaged file is explained by the format that it should
+// be of.
+func Open(fsys fsio.FS, path string) (*formats.Checkpoint, error) {
+	st, err := fsys.Stat(path)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	if st.IsDir() {
+		return openDir(fsys, path)
+	}
+	return openFile(fsys, filepath.Dir(path), filepath.Base(path))
+}
+
+// unreadable is the error for an operand that cannot be opened.
+func unreadable(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return formats.Errorf(formats.Missing, "no such file or directory: %w", fs.ErrNotExist).At(path, -1)
+	case errors.Is(err, fs.ErrPermission):
+		return formats.Errorf(formats.Missing, "no permission to read it: %w", fs.ErrPermission).At(path, -1)
+	}
+	return formats.Errorf(formats.IO, "%w", err).At(path, -1)
+}
+
+func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
+	if strings.HasSuffix(name, indexSuffix) {
+		return openIndex(fsys, dir, name)
+	}
+	head, size, err := readHead(fsys, filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range Formats {
+		if f.Sniff(head, size) {
+			return openSet(fsys, f, dir, name)
+		}
+	}
+	if err := foreign(filepath.Join(dir, name), head); err != nil {
+		return nil, err
+	}
+	for _, f := range Formats {
+		if strings.HasSuffix(name, f.Suffix) {
+			return openSet(fsys, f, dir, name)
+		}
+	}
+	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors or GGUF", head[:min(len(head), 8)]).
+		At(filepath.Join(dir, name), 0)
+}
+
+// readHead reads the first bytes of a file.
+func readHead(fsys fsio.FS, path string) (head []byte, size int64, err error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, 0, unreadable(path, err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, 0, unreadable(path, err)
+	}
+	head = make([]byte, min(headBytes, st.Size()))
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		if err == io.EOF {
+			return nil, 0, formats.Errorf(formats.Changed, "the file became shorter while it was read").At(path, int64(n))
+		}
+		return nil, 0, unreadable(path, err)
+	}
+	return head, st.Size(), nil
+}
+
+// openSet opens a file, or the whole set if its name says that it is a shard: by the index beside it if that lists the file, else by
+// the names of its siblings.
+func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpoint, error) {
+	files := f.Siblings(name)
+	if files == nil {
+		return explained(fsys, f, dir, []string{name}, "")
+	}
+	index := f.IndexName(stem(f, name))
+	if index != "" && exists(fsys, dir, index) {
+		listed, err := safetensors.Shards(fsys, dir, index)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(listed, name) {
+			return explained(fsys, f, dir, nil, index)
+		}
+	}
+	return explained(fsys, f, dir, files, "")
+}
+
+// stem is what stands before the number of a shard.
+func stem(f formats.Format, name string) string {
+	return name[:len(name)-len("-00001-of-00001")-len(f.Suffix)]
+}
+
+func openIndex(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
+	of := strings.TrimSuffix(name, indexSuffix)
+	for _, f := range Formats {
+		if strings.HasSuffix(of, f.Suffix) {
+			return explained(fsys, f, dir, nil, name)
+		}
+	}
+	if !exists(fsys, dir, name) {
+		return nil, unreadable(filepath.Join(dir, name), fs.ErrNotExist)
+	}
+	return nil, unbuilt(filepath.Join(dir, name), "the index of a PyTorch checkpoint")
+}
+
+func unbuilt(path, what string) error {
+	return formats.Errorf(formats.Unsupported, "%s, which is not read", what).At(path, -1)
+}
+
+// explained opens files. Where one of them is none of the format at all, the error says what it is: a shard may be a Git LFS
+// pointer as well as the file that the user named.
+func explained(fsys fsio.FS, f formats.Format, dir string, files []string, index string) (*formats.Checkpoint, error) {
+	c, err := f.Open(fsys, dir, files, index)
+	if err == nil {
+		return c, nil
+	}
+	var out []error
+	told := map[string]bool{}
+	for _, e := range formats.Errors(err) {
+		if told[e.Path] {
+			continue
+		}
+		switch e.Code {
+		case formats.Magic, formats.Limit, formats.Trunc, formats.JSON, formats.UTF8:
+			if head, size, err := readHead(fsys, e.Path); err == nil && !f.Sniff(head, size) && filepath.Base(e.Path) != index {
+				if is := foreign(e.Path, head); is != nil {
+					out = append(out, is)
+					told[e.Path] = true
+					continue
+				}
+			}
+		}
+		out = append(out, e)
+	}
+	return nil, errors.Join(out...)
+}
+
+func exists(fsys fsio.FS, dir, name string) bool {
+	st, err := fsys.Stat(filepath.Join(dir, name))
+	return err == nil && st.Mode().IsRegular()
+}
+
+// list is names for a message.
+func list(names []string) string {
+	const most = 8
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,234 @@
+package all_test
+
+import (
+	"encoding/binary"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/all"
+	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/gguf"
+	"github.com/bowline-ml/bowline/formats/safetensors"
+)
+
+// st is a safetensors file with one tensor.
+func st(name string) string {
+	h := `{"` + name + `":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`
+	return string(binary.LittleEndian.AppendUint64(nil, uint64(len(h)))) + h + "\x2a"
+}
+
+// gg makes n files of a GGUF model called stem.
+func gg(t *testing.T, stem string, n int) map[string]string {
+	t.Helper()
+	s := formatstest.Sample{Header: formats.Header{Metadata: formats.Metadata{{Key: "general.architecture", Value: "llama"}}}}
+	for i := range n {
+		s.Header.Tensors = append(s.Header.Tensors, formats.Tensor{Name: string(rune('a' + i)), DType: "F32", Shape: []int64{1}, Bytes: 4,
+			File: gguf.Format.ShardName(stem, i, n)})
+		s.Data = append(s.Data, []byte{1, 2, 3, 4})
+	}
+	l, err := gguf.Format.Layout(s.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := s.Files(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for name, b := range files {
+		out[name] = string(b)
+	}
+	return out
+}
+
+const (
+	s1    = "model-00001-of-00002.safetensors"
+	s2    = "model-00002-of-00002.safetensors"
+	six   = "model.safetensors.index.json"
+	index = `{"weight_map":{"a":"` + s1 + `","b":"` + s2 + `"}}`
+	lfs   = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
+	zip   = "PK\x03\x04\x00\x00\x08\x08"
+)
+
+func TestOpen(t *testing.T) {
+	shards := map[string]string{s1: st("a"), s2: st("b"), six: index}
+	one, split := gg(t, "x", 1), gg(t, "x", 2)
+	merge := func(ms ...map[string]string) map[string]string {
+		out := map[string]string{}
+		for _, m := range ms {
+			for k, v := range m {
+				out[k] = v
+			}
+		}
+		return out
+	}
+	single := map[string]string{"model.safetensors": st("s")}
+	for _, x := range []struct {
+		name  string
+		files map[string]string
+		path  string // below /m
+		want  string // files opened, or ""
+		code  formats.Code
+		says  string
+		warn  bool
+	}{
+		{name: "a file", files: single, path: "model.safetensors", want: "model.safetensors"},
+		{name: "a file under another name", files: map[string]string{"weights.dat": st("s")}, path: "weights.dat", want: "weights.dat"},
+		{name: "GGUF named safetensors", files: map[string]string{"a.safetensors": one["x.gguf"]}, path: "a.safetensors", want: "a.safetensors"},
+		{name: "an index", files: shards, path: six, want: s1 + " " + s2 + " " + six},
+		{name: "a shard with its index", files: shards, path: s2, want: s1 + " " + s2 + " " + six},
+		{name: "a shard without an index", files: map[string]string{s1: st("a"), s2: st("b")}, path: s2, want: s1 + " " + s2},
+		{name: "a shard that the index does not list", files: merge(shards, map[string]string{"other-00001-of-00001.safetensors": st("o")}),
+			path: "other-00001-of-00001.safetensors", want: "other-00001-of-00001.safetensors"},
+		{name: "a shard of GGUF", files: split, path: "x-00002-of-00002.gguf", want: "x-00001-of-00002.gguf x-00002-of-00002.gguf"},
+		{name: "a shard alone", files: map[string]string{s1: st("a")}, path: s1, code: formats.Missing, says: s2},
+		{name: "an index without shards", files: map[string]string{six: index}, path: six, code: formats.Missing, says: s1},
+		{name: "nothing there", path: "none", code: formats.Missing, says: "no such file"},
+		{name: "index not there", path: "a.safetensors.index.json", code: formats.Missing},
+		{name: "PyTorch's index", files: map[string]string{"pytorch_model.bin.index.json": `{"weight_map":{}}`}, path: "pytorch_model.bin.index.json",
+			code: formats.Unsupported, says: "PyTorch"},
+
+		{name: "Git LFS pointer", files: map[string]string{"model.safetensors": lfs}, path: "model.safetensors", code: formats.Magic, says: "run git lfs pull"},
+		{name: "Git LFS pointer as a shard", files: map[string]string{s1: st("a"), s2: lfs, six: index}, path: s1, code: formats.Magic, says: s2},
+		{name: "HTML", files: map[string]string{"model.safetensors": "\n<!DOCTYPE html><html>"}, path: "model.safetensors", code: formats.Magic, says: "web page"},
+		{name: "JSON", files: map[string]string{"model.safetensors": `{"error":"gated"}`}, path: "model.safetensors", code: formats.Magic, says: "JSON"},
+		{name: "zip named safetensors", files: map[string]string{"a.safetensors": zip}, path: "a.safetensors", code: formats.Magic, says: "zip"},
+		{name: "zip named bin", files: map[string]string{"a.bin": zip}, path: "a.bin", code: formats.Unsupported, says: "PyTorch"},
+		{name: "pickle", files: map[string]string{"a.gguf": "\x80\x02}q\x00."}, path: "a.gguf", code: formats.Magic, says: "pickle"},
+		{name: "gzip", files: map[string]string{"a.gguf": "\x1f\x8b\x08\x00\x00\x00\x00\x01"}, path: "a.gguf", code: formats.Magic, says: "gzip"},
+		{name: "NumPy", files: map[string]string{"a.npy": "\x93NUMPY\x01\x00"}, path: "a.npy", code: formats.Unsupported, says: "NumPy"},
+		{name: "old GGML", files: map[string]string{"a.bin": "tjgg\x03\x00\x00\x00"}, path: "a.bin", code: formats.Magic, says: "GGUF"},
+		{name: "zeros", files: map[string]string{"a.safetensors": strings.Repeat("\x00", 100)}, path: "a.safetensors", code: formats.Magic, says: "zeros"},
+		{name: "noise", files: map[string]string{"a.dat": "noise noise"}, path: "a.dat", code: formats.Magic, says: "6e 6f 69"},
+		{name: "empty", files: map[string]string{"a.safetensors": ""}, path: "a.safetensors", code: formats.Trunc},
+		{name: "cut after a length like a brace", files: map[string]string{"a.safetensors": "{\x00\x00\x00\x00\x00\x00\x00"}, path: "a.safetensors", code: formats.Trunc},
+		{name: "cut after a length like gzip", files: map[string]string{"a.safetensors": "\x1f\x8b\x00\x00\x00\x00\x00\x00"}, path: "a.safetensors", code: formats.Trunc},
+		{name: "cut in the header", files: map[string]string{"a.dat": st("s")[:20]}, path: "a.dat", code: formats.Trunc},
+
+		{name: "directory", files: single, want: "model.safetensors"},
+		{name: "directory with an index", files: shards, want: s1 + " " + s2 + " " + six},
+		{name: "directory with shards alone", files: map[string]string{s1: st("a"), s2: st("b")}, want: s1 + " " + s2},
+		{name: "directory with some shards", files: map[string]string{s2: st("b")}, code: formats.Missing, says: s1},
+		{name: "single file and complete shards", files: merge(single, shards), want: "model.safetensors", warn: true},
+		{name: "index of the single file", files: merge(single, map[string]string{six: `{"weight_map":{"s":"model.safetensors"}}`}), want: "model.safetensors"},
+		{name: "single file and a stale index", files: merge(single, map[string]string{six: index}), want: "model.safetensors"},
+		{name: "safetensors and PyTorch", files: merge(single, map[string]string{"pytorch_model.bin": zip}), want: "model.safetensors", warn: true},
+		{name: "safetensors and half of PyTorch", files: merge(single, map[string]string{"pytorch_model.bin.index.json": `{"weight_map":{"a":"p.bin"}}`}),
+			want: "model.safetensors"},
+		{name: "safetensors and GGUF", files: merge(single, one), want: "model.safetensors", warn: true},
+		{name: "incomplete before complete", files: merge(map[string]string{six: index, s1: st("a")}, one), code: formats.Missing, says: s2},
+		{name: "PyTorch", files: map[string]string{"pytorch_model.bin": zip}, code: formats.Unsupported, says: "PyTorch"},
+		{name: "model.pth", files: map[string]string{"model.pth": zip}, code: formats.Unsupported, says: "model.pth"},
+		{name: "consolidated.00.pth", files: map[string]string{"consolidated.00.pth": zip}, code: formats.Unsupported, says: "consolidated.00.pth"},
+		{name: "consolidated.safetensors", files: map[string]string{"consolidated.safetensors": st("a")}, want: "consolidated.safetensors"},
+		{name: "GGUF", files: one, want: "x.gguf"},
+		{name: "split GGUF", files: split, want: "x-00001-of-00002.gguf x-00002-of-00002.gguf"},
+		{name: "two GGUF models", files: merge(one, gg(t, "y", 1)), code: formats.Unsupported, says: "x.gguf, y.gguf"},
+		{name: "raw", files: map[string]string{"tensors.json": "{}"}, code: formats.Unsupported, says: "tensors.json"},
+		{name: "one file under another name in a directory", files: map[string]string{"diffusion.safetensors": st("a"), "config.json": "{}"}, want: "diffusion.safetensors"},
+		{name: "two files under other names", files: map[string]string{"a.safetensors": st("a"), "b.safetensors": st("b")}, code: formats.Missing, says: "a.safetensors, b.safetensors"},
+		{name: "no weights", files: map[string]string{"config.json": "{}"}, code: formats.Missing, says: "looked for model.safetensors"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			fsys := fsio.NewMem()
+			fsys.PutDir("/m")
+			for name, content := range x.files {
+				fsys.Put("/m/"+name, content)
+			}
+			c, err := all.Open(fsys, path.Join("/m", x.path))
+			if x.code != "" {
+				if err == nil {
+					c.Close()
+					t.Fatalf("opened %v, want %s", c.Files, x.code)
+				}
+				if formats.CodeOf(err) != x.code || !strings.Contains(err.Error(), x.says) {
+					t.Errorf("got %s %v, want %s that says %q", formats.CodeOf(err), err, x.code, x.says)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			var got []string
+			for _, f := range c.Files {
+				got = append(got, f.Path)
+			}
+			if strings.Join(got, " ") != x.want || c.Dir != "/m" {
+				t.Errorf("got %v in %s, want %s in /m", got, c.Dir, x.want)
+			}
+			if warn := slices.ContainsFunc(c.Notes, func(n formats.Note) bool { return n.Warn }); warn != x.warn {
+				t.Errorf("got notes %+v, want a warning: %v", c.Notes, x.warn)
+			}
+		})
+	}
+}
+
+// TestCache opens a directory of links, as the cache of Hugging Face has them, and one whose links lead nowhere.
+func TestCache(t *testing.T) {
+	fsys := fsio.NewMem()
+	fsys.Put("/hub/blobs/1", st("a"))
+	fsys.Put("/hub/blobs/2", "{}")
+	fsys.PutDir("/hub/snapshots/x")
+	fsys.Symlink("../../blobs/1", "/hub/snapshots/x/model.safetensors")
+	fsys.Symlink("../../blobs/2", "/hub/snapshots/x/config.json")
+	c, err := all.Open(fsys, "/hub/snapshots/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	side, err := all.Side(fsys, "/hub/snapshots/x")
+	if want := []formats.File{{Path: "config.json", Bytes: 2}}; err != nil || !slices.Equal(side, want) {
+		t.Errorf("got %v, %v, want %v", side, err, want)
+	}
+	fsys.PutDir("/hub/snapshots/y")
+	fsys.Symlink("../../blobs/9", "/hub/snapshots/y/model.safetensors")
+	if _, err := all.Open(fsys, "/hub/snapshots/y"); formats.CodeOf(err) != formats.Missing {
+		t.Errorf("a link to nothing: got %v, want %s", err, formats.Missing)
+	}
+	if _, err := all.Open(fsys, "/hub/snapshots/y/model.safetensors"); formats.CodeOf(err) != formats.Missing {
+		t.Errorf("a link to nothing: got %v, want %s", err, formats.Missing)
+	}
+}
+
+func TestSide(t *testing.T) {
+	fsys := fsio.NewMem()
+	for _, name := range []string{"config.json", "tokenizer.model", "modeling_x.py", "README.md", "a.BIN", "model.safetensors", six, "x.gguf", "y.npy",
+		"z.pth", "tf_model.h5", ".gitattributes", "sub/config.json"} {
+		fsys.Put("/m/"+name, name)
+	}
+	files, err := all.Side(fsys, "/m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range files {
+		got = append(got, f.Path)
+		if f.Bytes != int64(len(f.Path)) {
+			t.Errorf("%s: got %d bytes, want %d", f.Path, f.Bytes, len(f.Path))
+		}
+	}
+	if want := []string{"README.md", "config.json", "modeling_x.py", "tokenizer.model"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if _, err := all.Side(fsys, "/none"); formats.CodeOf(err) != formats.Missing {
+		t.Errorf("got %v, want %s", err, formats.Missing)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	var names []string
+	for _, f := range all.Formats {
+		names = append(names, f.Name)
+		if f.Sniff == nil || f.Open == nil || f.Siblings == nil || f.Layout == nil || f.ShardName == nil || f.IndexName == nil {
+			t.Errorf("%s: a function is missing", f.Name)
+		}
+	}
+	if want := []string{safetensors.Format.Name, gguf.Format.Name}; !slices.Equal(names, want) {
+		t.Errorf("got %v, want %v", names, want)
+	}
+}

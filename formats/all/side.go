@@ -1,0 +1,39 @@
+package all
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+)
+
+// weights are the suffixes of files that hold weights, of this tool's formats and of others that lie beside them on model hubs.
+var weights = []string{".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".tflite"}
+
+// Side lists the side files of a directory: configuration, tokenizer, whatever is copied along with a model. They are its regular
+// files (links followed) but for weights, indexes and dot files, sorted by name.
+func Side(fsys fsio.FS, dir string) ([]formats.File, error) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return nil, unreadable(dir, err)
+	}
+	var files []formats.File
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, indexSuffix) || name == "tensors.json" ||
+			slices.Contains(weights, strings.ToLower(filepath.Ext(name))) {
+			continue
+		}
+		st, err := fsys.Stat(filepath.Join(dir, name))
+		if err != nil {
+			return nil, unreadable(filepath.Join(dir, name), err)
+		}
+		if st.Mode().IsRegular() {
+			files = append(files, formats.File{Path: name, Bytes: st.Size()})
+		}
+	}
+	slices.SortFunc(files, func(a, b formats.File) int { return strings.Compare(a.Path, b.Path) })
+	return files, nil
+}

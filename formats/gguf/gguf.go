@@ -1,0 +1,94 @@
+// Package gguf reads and writes GGUF, the format of llama.cpp: one file, or a split set, of typed metadata and tensors.
+// It reads versions 1 to 3, little-endian, and writes version 3.
+package gguf
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+)
+
+// Format is GGUF. In its headers
+//
+//   - Metadata holds the keys of the file, or of the first file of a set, in file order, without split.no, split.count and
+//     split.tensors.count, which Files and Tensor.File stand for;
+//   - an element type that ggml.h does not name is "GGML_<id>": such tensors open as bytes and can be laid out again, and a note
+//     says what else is known of the id.
+var Format = formats.Format{
+	Name:      "gguf",
+	Suffix:    ".gguf",
+	Sniff:     sniff,
+	Open:      open,
+	Siblings:  siblings,
+	Limits:    formats.Limits{Rank: maxRank, NameBytes: maxName - 1, DTypes: all()},
+	Aliases:   formats.Absence,
+	Layout:    layout,
+	ShardName: shardName,
+	IndexName: func(string) string { return "" },
+}
+
+func sniff(head []byte, size int64) bool {
+	return strings.HasPrefix(string(head[:min(len(head), 4)]), magic)
+}
+
+func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Checkpoint, error) {
+	if index != "" {
+		return nil, formats.Errorf(formats.Unsupported, "GGUF has no index files").At(filepath.Join(dir, index), -1)
+	}
+	if len(files) == 0 {
+		panic("gguf: no files to open")
+	}
+	set := &formats.FileSet{FS: fsys, Dir: dir}
+	h, readers, err := read(set, files)
+	if err != nil {
+		return nil, errors.Join(err, set.Close())
+	}
+	return formats.NewCheckpoint(dir, h, func(i int) (io.ReaderAt, error) {
+		t := h.Tensors[i]
+		return formats.Range(readers[t.File], t.Offset, t.Bytes), nil
+	}, set.Close), nil
+}
+
+// read parses all files of a set.
+func read(set *formats.FileSet, files []string) (formats.Header, map[string]io.ReaderAt, error) {
+	var problems []error
+	var parts []*part
+	readers := map[string]io.ReaderAt{}
+	for _, name := range files {
+		path := filepath.Join(set.Dir, name)
+		if readers[name] != nil {
+			problems = append(problems, formats.Errorf(formats.Dup, "the file is in the set twice").At(path, -1))
+			continue
+		}
+		f, size, err := set.Open(name)
+		if err != nil {
+			problems = append(problems, absent(err).At(path, -1))
+			continue
+		}
+		readers[name] = f
+		p, err := parse(f, name, path, size)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		parts = append(parts, p)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return formats.Header{}, nil, err
+	}
+	h, err := join(parts)
+	return h, readers, err
+}
+
+// absent tells a file that is not there from one that cannot be read.
+func absent(err error) *formats.Error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return formats.Errorf(formats.Missing, "%w", err)
+	}
+	return formats.Errorf(formats.IO, "%w", err)
+}

@@ -1,0 +1,236 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// The value types (gguf.md, gguf_metadata_value_type).
+const (
+	typeU8 = iota
+	typeI8
+	typeU16
+	typeI16
+	typeU32
+	typeI32
+	typeF32
+	typeBool
+	typeString
+	typeArray
+	typeU64
+	typeI64
+	typeF64
+	typeCount
+)
+
+// valueBytes are the sizes of the fixed-size value types; strings and arrays are at least a count, see entryBytes.
+var valueBytes = [typeCount]int{typeU8: 1, typeI8: 1, typeU16: 2, typeI16: 2, typeU32: 4, typeI32: 4, typeF32: 4, typeBool: 1, typeU64: 8,
+	typeI64: 8, typeF64: 8}
+
+// maxDepth is how deep arrays may nest. The C reader refuses nesting, the format's text allows it.
+const maxDepth = 4
+
+// firstElems is how many elements of an array are allocated before any is read; longer arrays grow as their bytes arrive.
+const firstElems = 1 << 20
+
+// entryBytes is the least that a value of a type takes: what a count of them is checked with.
+func (w *window) entryBytes(t uint32) int {
+	switch t {
+	case typeString:
+		return w.width
+	case typeArray:
+		return 4 + w.width
+	}
+	return valueBytes[t]
+}
+
+// value reads one value of type t.
+func (w *window) value(t uint32) any {
+	switch t {
+	case typeString:
+		return w.text(maxString)
+	case typeArray:
+		return w.array()
+	}
+	b := w.take(valueBytes[t])
+	if b == nil {
+		return nil
+	}
+	switch t {
+	case typeU8:
+		return b[0]
+	case typeI8:
+		return int8(b[0])
+	case typeU16:
+		return binary.LittleEndian.Uint16(b)
+	case typeI16:
+		return getI16(b)
+	case typeU32:
+		return binary.LittleEndian.Uint32(b)
+	case typeI32:
+		return getI32(b)
+	case typeF32:
+		return getF32(b)
+	case typeU64:
+		return binary.LittleEndian.Uint64(b)
+	case typeI64:
+		return getI64(b)
+	case typeF64:
+		return getF64(b)
+	default: // typeBool
+		return w.boolean(b[0], w.pos()-1)
+	}
+}
+
+func (w *window) boolean(b byte, offset int64) bool {
+	if b > 1 {
+		w.report(formats.Errorf(formats.BadType, "got a bool of %d, want 0 or 1", b), offset)
+	}
+	return b == 1
+}
+
+// array reads an array. Arrays of arrays are walked with a stack, not by recursion: their depth is the file's to choose.
+func (w *window) array() any {
+	type level struct {
+		out  []any
+		left uint64
+	}
+	var stack []level
+	for {
+		typeAt := w.pos()
+		t := w.u32()
+		countAt := w.pos()
+		n := w.length()
+		switch {
+		case w.err != nil:
+			return nil
+		case t >= typeCount:
+			w.fail(formats.Errorf(formats.BadType, "got element type %d, want 0 to %d", t, typeCount-1), typeAt)
+			return nil
+		case n > uint64(w.left())/uint64(w.entryBytes(t)):
+			w.fail(formats.Errorf(formats.Bounds, "got %d elements, but the file has %d more bytes", n, w.left()), countAt)
+			return nil
+		case n > uint64(max(0, maxHeader-w.pos()))/uint64(w.entryBytes(t)):
+			w.fail(formats.Errorf(formats.Limit, "got %d elements: the header would go on beyond %d bytes", n, maxHeader), countAt)
+			return nil
+		}
+		var done any
+		if t == typeArray {
+			if len(stack) == maxDepth-1 {
+				w.fail(formats.Errorf(formats.Limit, "arrays are nested deeper than %d", maxDepth), typeAt)
+				return nil
+			}
+			if n > 0 {
+				stack = append(stack, level{make([]any, 0, min(n, firstElems)), n})
+				continue
+			}
+			done = []any{}
+		} else if done = w.elements(t, n); w.err != nil {
+			return nil
+		}
+		for done != nil {
+			if len(stack) == 0 {
+				return done
+			}
+			top := &stack[len(stack)-1]
+			top.out = append(top.out, done)
+			top.left--
+			done = nil
+			if top.left == 0 {
+				done = top.out
+				stack = stack[:len(stack)-1]
+			}
+		}
+	}
+}
+
+// elements reads n values of a type that is no array.
+func (w *window) elements(t uint32, n uint64) any {
+	switch t {
+	case typeU8:
+		return numbers(w, n, 1, func(b []byte) uint8 { return b[0] })
+	case typeI8:
+		return numbers(w, n, 1, func(b []byte) int8 { return int8(b[0]) })
+	case typeU16:
+		return numbers(w, n, 2, binary.LittleEndian.Uint16)
+	case typeI16:
+		return numbers(w, n, 2, getI16)
+	case typeU32:
+		return numbers(w, n, 4, binary.LittleEndian.Uint32)
+	case typeI32:
+		return numbers(w, n, 4, getI32)
+	case typeF32:
+		return numbers(w, n, 4, getF32)
+	case typeU64:
+		return numbers(w, n, 8, binary.LittleEndian.Uint64)
+	case typeI64:
+		return numbers(w, n, 8, getI64)
+	case typeF64:
+		return numbers(w, n, 8, getF64)
+	case typeBool:
+		start := w.pos()
+		i := int64(-1)
+		return numbers(w, n, 1, func(b []byte) bool { i++; return w.boolean(b[0], start+i) })
+	default: // typeString
+		return w.strings(n)
+	}
+}
+
+// numbers reads n elements of size bytes, a piece of the file at a time.
+func numbers[T any](w *window, n uint64, size int, get func([]byte) T) []T {
+	out := make([]T, 0, min(n, firstElems))
+	for left := n; left > 0; {
+		if !w.ensure(size) {
+			return nil
+		}
+		k := min(left, uint64(len(w.buf)-w.at)/uint64(size))
+		b := w.take(int(k) * size)
+		for i := 0; i < len(b); i += size {
+			out = append(out, get(b[i:]))
+		}
+		left -= k
+	}
+	return out
+}
+
+// strings reads n strings. The bytes of all strings that lie in one piece of the file become one Go string that they are slices of:
+// a vocabulary costs a handful of allocations, not one a token.
+func (w *window) strings(n uint64) []string {
+	out := make([]string, 0, min(n, firstElems))
+	var text []byte // of the strings in ends
+	var ends []int
+	for left := n; left > 0; {
+		text, ends = text[:0], ends[:0]
+		for left > 0 && (len(ends) == 0 || len(w.buf)-w.at >= w.width) {
+			start := w.pos()
+			m := w.length()
+			if !w.checkText(m, maxString, start) {
+				return nil
+			}
+			if len(ends) > 0 && uint64(len(w.buf)-w.at) < m {
+				w.at -= w.width // the next piece begins with this string
+				break
+			}
+			text = append(text, w.take(int(m))...)
+			ends = append(ends, len(text))
+			left--
+		}
+		if w.err != nil {
+			return nil
+		}
+		whole, from := string(text), 0
+		for _, to := range ends {
+			out = append(out, whole[from:to])
+			from = to
+		}
+	}
+	return out
+}
+
+func getI16(b []byte) int16   { return int16(binary.LittleEndian.Uint16(b)) }
+func getI32(b []byte) int32   { return int32(binary.LittleEndian.Uint32(b)) }
+func getI64(b []byte) int64   { return int64(binary.LittleEndian.Uint64(b)) }
+func getF32(b []byte) float32 { return math.Float32frombits(binary.LittleEndian.Uint32(b)) }
+func getF64(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) }

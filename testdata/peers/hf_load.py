@@ -1,0 +1,113 @@
+"""Load a model directory with transformers and record what it computes.
+
+    python hf_load.py DIR [--tokens 1,2,3 --out FILE [--hidden]] [--tf4]
+
+Float32, eager attention, CPU. Prints one JSON object: the version, the missing and
+unexpected keys, warnings, whether head and embedding share memory. With --tokens,
+FILE gets logits and input_ids; with --hidden also embed, L.{i}.out (the output of
+layer i, before the final norm) and final_norm. --tf4 uses the transformers 4 that
+.ci/peers.sh puts beside the newer one.
+"""
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+
+PEERS = Path(os.environ.get("BOWLINE_PEERS", Path.home() / ".cache/bowline-peers-ci"))
+
+
+def load(path):
+    """The model in evaluation mode and what the loader said."""
+    import torch
+    import transformers
+
+    said = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            said.append(record.getMessage())
+
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("transformers").handlers = [Keep()]
+    warnings.showwarning = lambda message, *a, **k: said.append(str(message))
+    torch.manual_seed(0)  # for the tensors that a loader makes up
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    head, embed = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    return model.eval(), dict(
+        engine="transformers", engine_version=transformers.__version__,
+        missing=sorted(info["missing_keys"]), unexpected=sorted(info["unexpected_keys"]),
+        mismatched=sorted(map(str, info["mismatched_keys"])), warnings=said,
+        tied=head is embed or (not head.is_meta and head.data_ptr() == embed.data_ptr()))
+
+
+def run(model, ids, hidden=False):
+    """The logits, as float32 numpy; with hidden the whole trace of a llama-like model."""
+    import torch
+
+    got = {}
+
+    def keep(name):
+        def hook(module, args, out):
+            got[name] = (out[0] if isinstance(out, tuple) else out)[0].float().numpy().copy()
+        return hook
+
+    if hidden:
+        # hidden_states[-1] of transformers is after the final norm, hence hooks
+        inner = model.model
+        inner.embed_tokens.register_forward_hook(keep("embed"))
+        inner.norm.register_forward_hook(keep("final_norm"))
+        for i, layer in enumerate(inner.layers):
+            layer.register_forward_hook(keep(f"L.{i}.out"))
+    with torch.inference_mode():
+        got["logits"] = model(torch.tensor([ids]), use_cache=False).logits[0].float().numpy().copy()
+    return got
+
+
+def save(path, tensors, meta):
+    """A safetensors file whose metadata is in alphabetical order: save alone orders it differently each run."""
+    from safetensors.numpy import save as encode
+
+    raw = encode(tensors, meta)
+    n = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + n])
+    header["__metadata__"] = dict(sorted(meta.items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(n)
+    assert len(text) == n
+    Path(path).write_bytes(raw[:8] + text + raw[8 + n :])
+
+
+def metadata(info):
+    return dict(schema="logits/v1", engine="transformers", engine_version=info["engine_version"],
+                dtype="float32", attn_implementation="eager", device="cpu")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("dir")
+    p.add_argument("--tokens", default="")
+    p.add_argument("--out")
+    p.add_argument("--hidden", action="store_true")
+    p.add_argument("--tf4", action="store_true")
+    a = p.parse_args()
+    if a.tf4:
+        sys.path.insert(0, str(PEERS / "tf4"))
+    import numpy as np
+
+    model, info = load(a.dir)
+    if a.tokens:
+        ids = [int(x) for x in a.tokens.replace(",", " ").split()]
+        got = run(model, ids, a.hidden)
+        info["shape"] = list(got["logits"].shape)
+        info["argmax"] = got["logits"].argmax(1).tolist()
+        if a.out:
+            save(a.out, {"input_ids": np.array(ids, np.int64), **got}, metadata(info))
+            info["out"] = a.out
+    print(json.dumps(info))
+
+
+if __name__ == "__main__":
+    main()

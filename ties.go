@@ -1,0 +1,123 @@
+package bowline
+
+import (
+	"context"
+	"strings"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/convert"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// TiesReport is how a checkpoint's embeddings are tied.
+type TiesReport struct {
+	Schema       string           `json:"schema"`
+	ToolVersion  string           `json:"tool_version"`
+	ModelType    *string          `json:"model_type"`
+	Architecture *string          `json:"architecture"`
+	Format       string           `json:"source_format"`
+	Groups       []*convert.Group `json:"groups"`
+	Consistent   bool             `json:"consistent"`
+	Why          string           `json:"because"` // of Consistent
+	Index        IndexReport      `json:"index"`
+	Notes        []formats.Note   `json:"notes"`
+}
+
+// IndexReport is how an index and its files disagree.
+type IndexReport struct {
+	Dangling  []string `json:"dangling"`
+	Unindexed []string `json:"unindexed"`
+}
+
+// Ties judges the tie groups of a checkpoint. It reads both members where both are stored.
+func Ties(ctx context.Context, src Source) (*TiesReport, error) {
+	var r *TiesReport
+	err := withModel(src, func(m *arch.Model) (err error) {
+		r, err = ties(ctx, m)
+		return err
+	})
+	return r, err
+}
+
+func ties(ctx context.Context, m *arch.Model) (*TiesReport, error) {
+	r := &TiesReport{Schema: "bowline.ties/1", ToolVersion: Version, Format: m.Format, Groups: []*convert.Group{},
+		Index: IndexReport{orEmpty(m.Dangling), orEmpty(m.Unindexed)}, Notes: m.Notes}
+	if r.Notes == nil {
+		r.Notes = []formats.Note{}
+	}
+	if m.Config != nil {
+		r.ModelType = &m.Config.ModelType
+	}
+	if m.Class != "" {
+		r.Architecture = &m.Class
+	}
+	groups, err := convert.Judged(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	r.Groups = append(r.Groups, groups...)
+	switch {
+	case m.Family == nil && m.Class == "":
+		r.Why = "there is no config that could declare a tie"
+	case m.Family == nil:
+		r.Why = "the family " + m.Class + " is unknown, so its tie groups are too"
+	default:
+		r.Consistent = true
+	}
+	var why []string
+	for _, g := range groups {
+		ok, because := g.Consistent(m)
+		r.Consistent = r.Consistent && ok
+		if because != "" {
+			why = append(why, because)
+		}
+		if s := g.Describe(); s != "" {
+			why = append(why, s)
+		}
+	}
+	if len(why) > 0 {
+		r.Why = strings.Join(why, "; ")
+	}
+	return r, nil
+}
+
+func orEmpty(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// Require holds a report against "tied", "untied" or "consistent": an error of class E_DIFFERS says what is not so.
+func (r *TiesReport) Require(what, path string) error {
+	fail := func(format string, args ...any) error {
+		return formats.Errorf(formats.Differs, format, args...).At(path, -1)
+	}
+	switch what {
+	case "":
+		return nil
+	case "consistent":
+		if !r.Consistent {
+			return fail("not consistent: %s", r.Why)
+		}
+		return nil
+	case "tied", "untied":
+		if len(r.Groups) == 0 {
+			return fail("not known to be %s: %s", what, r.Why)
+		}
+		for _, g := range r.Groups {
+			if what == "tied" && !g.Verdict.Tied() || what == "untied" && !g.Verdict.Untied() {
+				return fail("not %s: the verdict is %s%s", what, g.Verdict, prefixed("; ", r.Why))
+			}
+		}
+		return nil
+	}
+	return formats.Errorf(formats.Usage, "--require takes tied, untied or consistent, got %q", what)
+}
+
+func prefixed(p, s string) string {
+	if s == "" {
+		return ""
+	}
+	return p + s
+}

@@ -1,0 +1,341 @@
+package bowline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/diff"
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/all"
+	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/safetensors"
+	"github.com/bowline-ml/bowline/verify"
+)
+
+// VerifyOptions are the choices of a forward pass and its judgement.
+type VerifyOptions struct {
+	Tokens    []int32 // nil: the reference's, or a built-in suite
+	Class     string  // "" is inferred
+	Precision verify.Precision
+	Workers   int
+	Hidden    bool // Logits: write the hidden states
+}
+
+func (o VerifyOptions) run() verify.Options {
+	return verify.Options{Precision: o.Precision, Workers: o.Workers, Hidden: o.Hidden}
+}
+
+// Verify runs a model and compares it with a reference: recorded logits, or another checkpoint, which is run too and whose weights are compared.
+// A difference is no error: the report says that it does not pass.
+func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Report, error) {
+	var r *verify.Report
+	err := withModel(src, func(m *arch.Model) error {
+		if err := runnable(m); err != nil {
+			return err
+		}
+		trace, subject, err := recorded(m.FS, ref.Path, o.Tokens)
+		if err != nil {
+			return err
+		}
+		if trace != nil {
+			r, err = againstTrace(ctx, m, trace, subject, o)
+			return err
+		}
+		return withModel(ref, func(rm *arch.Model) error {
+			if err := runnable(rm); err != nil {
+				return err
+			}
+			r, err = against(ctx, m, rm, o)
+			return err
+		})
+	})
+	return r, err
+}
+
+// runnable refuses what has no forward pass.
+func runnable(m *arch.Model) error {
+	if verify.Supported(m.Family) {
+		if m.Foreign != "" {
+			return formats.Errorf(formats.Unsupported, "got %s, which no forward pass here computes", m.Foreign).At(m.Path(), -1)
+		}
+		return nil
+	}
+	if m.Class == "" {
+		return formats.Errorf(formats.Missing, "no config.json says what the model is").At(m.Path(), -1).Hinted("--config FILE")
+	}
+	return formats.Errorf(formats.Unsupported, "no forward pass for %q", m.Class).At(m.Path(), -1)
+}
+
+// recorded reads reference logits; nil if the path is a checkpoint. What a file is, its tensors say: logits is one of them.
+func recorded(fsys fsio.FS, path string, tokens []int32) (*verify.Trace, verify.Subject, error) {
+	var none verify.Subject
+	if strings.HasSuffix(path, ".npy") {
+		f, err := fsys.Open(path)
+		if err != nil {
+			return nil, none, unreadable(err, path)
+		}
+		defer f.Close()
+		st, err := f.Stat()
+		if err != nil {
+			return nil, none, err
+		}
+		if len(tokens) == 0 {
+			return nil, none, formats.Errorf(formats.Usage, "an .npy file holds no tokens").At(path, -1).Hinted("--tokens LIST")
+		}
+		m, stored, err := verify.ReadNPY(io.NewSectionReader(f, 0, st.Size()), st.Size())
+		if err != nil {
+			return nil, none, at(err, path)
+		}
+		return &verify.Trace{Tokens: tokens, Logits: m}, verify.Subject{Path: path, Kind: verify.Logits, Stored: stored}, nil
+	}
+	ck, err := all.Open(fsys, path)
+	if err != nil {
+		return nil, none, unreadable(err, path)
+	}
+	defer ck.Close()
+	if ck.Lookup("logits") == nil {
+		return nil, none, nil
+	}
+	t, s, err := verify.ReadLogits(ck)
+	if err != nil {
+		return nil, none, at(err, path)
+	}
+	s.Path = path
+	return t, s, nil
+}
+
+func at(err error, path string) error {
+	var out []error
+	for _, e := range formats.Errors(err) {
+		out = append(out, e.At(path, -1))
+	}
+	return errors.Join(out...)
+}
+
+// againstTrace judges a model by recorded logits.
+func againstTrace(ctx context.Context, m *arch.Model, ref *verify.Trace, subject verify.Subject, o VerifyOptions) (*verify.Report, error) {
+	tokens := ref.Tokens
+	switch {
+	case len(tokens) == 0 && len(o.Tokens) == 0:
+		return nil, formats.Errorf(formats.Usage, "the reference holds no tokens").At(subject.Path, -1).Hinted("--tokens LIST")
+	case len(tokens) == 0:
+		tokens = o.Tokens
+	case len(o.Tokens) > 0 && !slices.Equal(tokens, o.Tokens):
+		return nil, formats.Errorf(formats.Usage, "--tokens are not those of the reference").At(subject.Path, -1)
+	}
+	if len(tokens) != ref.Logits.Rows || int64(ref.Logits.Cols) != m.Config.Vocab {
+		return nil, formats.Errorf(formats.Mismatch, "got logits [%d, %d], want [%d, %d]", ref.Logits.Rows, ref.Logits.Cols, len(tokens), m.Config.Vocab).At(subject.Path, -1)
+	}
+	if err := inRange(tokens, m, formats.Bounds); err != nil {
+		return nil, err
+	}
+	run := o.run()
+	run.Hidden = len(ref.Layers) > 0
+	t, err := verify.Run(ctx, m, tokens, run)
+	if err != nil {
+		return nil, at(err, m.Path())
+	}
+	return verify.Compare(ref, t, verify.CompareOptions{Class: o.Class, Reference: subject, Test: verify.Describe(m, Version, run)})
+}
+
+// against runs two checkpoints and compares logits, hidden states and weights.
+func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.Report, error) {
+	if m.Config.Vocab != ref.Config.Vocab {
+		return nil, formats.Errorf(formats.Mismatch, "got a vocabulary of %d, want the reference's %d", m.Config.Vocab, ref.Config.Vocab).At(m.Path(), -1)
+	}
+	tokens := o.Tokens
+	if tokens == nil {
+		tokens = builtIn(ref)
+	}
+	if err := inRange(tokens, m, formats.Usage); err != nil {
+		return nil, err
+	}
+	run := o.run()
+	run.Hidden = true
+	want, err := verify.Run(ctx, ref, tokens, run)
+	if err != nil {
+		return nil, at(err, ref.Path())
+	}
+	got, err := verify.Run(ctx, m, tokens, run)
+	if err != nil {
+		return nil, at(err, m.Path())
+	}
+	r, err := verify.Compare(want, got, verify.CompareOptions{Class: o.Class, Reference: verify.Describe(ref, Version, run), Test: verify.Describe(m, Version, run)})
+	if err != nil {
+		return nil, err
+	}
+	workers := o.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	list, err := diff.Weights(ctx, ref, m, workers)
+	if err != nil {
+		return nil, err
+	}
+	return r, weigh(r, list)
+}
+
+// weigh adds the gate of the weights: every tensor equal, or as different as its type explains.
+func weigh(r *verify.Report, list []diff.Tensor) error {
+	if len(list) == 0 {
+		return errors.New("bowline: no weights were compared")
+	}
+	bad := 0
+	for _, t := range list {
+		if t.Verdict.OK() {
+			continue
+		}
+		if bad++; bad <= 20 {
+			r.Suspects = append(r.Suspects, verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, t.MaxAbs, t.DTypeA, t.DTypeB)})
+		}
+	}
+	zero := verify.Number(0)
+	r.Add(verify.Gate{Name: "weights", Value: verify.Number(bad), Limit: &zero, Pass: bad == 0, Note: fmt.Sprintf("of %d tensors differ by more than their type explains", len(list))})
+	return nil
+}
+
+// builtIn is the suite of tokens for a model.
+func builtIn(m *arch.Model) []int32 {
+	c := m.Config
+	special := append([]int64{}, c.EOS...)
+	for _, id := range []*int64{c.BOS, c.PAD} {
+		if id != nil {
+			special = append(special, *id)
+		}
+	}
+	return verify.Tokens(c.Vocab, c.MaxPos, c.SlidingWindow, c.Rope.Original, special)
+}
+
+func inRange(tokens []int32, m *arch.Model, code formats.Code) error {
+	for i, t := range tokens {
+		if int64(t) >= m.Config.Vocab || t < 0 {
+			return formats.Errorf(code, "token %d at position %d, want 0 to %d", t, i, m.Config.Vocab-1).In("", "tokens")
+		}
+	}
+	return nil
+}
+
+// LogitsReport is what a forward pass gave.
+type LogitsReport struct {
+	Schema   string  `json:"schema"`
+	InputIDs []int32 `json:"input_ids"`
+	Shape    [2]int  `json:"shape"`
+	Top      [][]Top `json:"top"` // the five best tokens of each position
+	Output   *string `json:"output"`
+}
+
+// Top is one of the best tokens of a position.
+type Top struct {
+	ID    int           `json:"id"`
+	Logit verify.Number `json:"logit"`
+}
+
+// Logits runs a model and, if output is not empty, writes its logits there: to .safetensors with tokens and metadata, to .npy alone.
+func Logits(ctx context.Context, src Source, output string, force bool, o VerifyOptions) (*LogitsReport, error) {
+	ext := strings.ToLower(filepath.Ext(output))
+	if output != "" && ext != ".safetensors" && ext != ".npy" {
+		return nil, formats.Errorf(formats.Usage, "the output is .safetensors or .npy, got %q", filepath.Base(output))
+	}
+	if o.Hidden && ext != ".safetensors" {
+		return nil, formats.Errorf(formats.Usage, "hidden states are written to .safetensors only")
+	}
+	var r *LogitsReport
+	err := withModel(src, func(m *arch.Model) error {
+		if err := runnable(m); err != nil {
+			return err
+		}
+		tokens := o.Tokens
+		if tokens == nil {
+			tokens = builtIn(m)
+		}
+		if err := inRange(tokens, m, formats.Usage); err != nil {
+			return err
+		}
+		t, err := verify.Run(ctx, m, tokens, o.run())
+		if err != nil {
+			return at(err, m.Path())
+		}
+		r = &LogitsReport{Schema: "bowline.logits/1", InputIDs: tokens, Shape: [2]int{t.Logits.Rows, t.Logits.Cols}}
+		var buf []float64
+		for i := range t.Logits.Rows {
+			r.Top = append(r.Top, best(t.Logits.Row(i, buf), 5))
+		}
+		if output == "" {
+			return nil
+		}
+		r.Output = &output
+		return writeLogits(m, t, output, ext, force, o)
+	})
+	return r, err
+}
+
+// best are the n largest logits, the first of equal ones first.
+func best(row []float64, n int) []Top {
+	var out []Top
+	for i, v := range row {
+		at := len(out)
+		for at > 0 && float64(out[at-1].Logit) < v {
+			at--
+		}
+		if at < n {
+			out = slices.Insert(out, at, Top{i, verify.Number(v)})
+			out = out[:min(len(out), n)]
+		}
+	}
+	return out
+}
+
+// writeLogits stages the file as every result is staged.
+func writeLogits(m *arch.Model, t *verify.Trace, output, ext string, force bool, o VerifyOptions) error {
+	var l formats.Layout
+	data := func(int) io.ReaderAt { return nil }
+	var sizes []int64
+	if ext == ".npy" {
+		var b bytes.Buffer
+		if err := verify.WriteNPY(&b, t.Logits); err != nil {
+			return err
+		}
+		n := int64(b.Len())
+		l.Files = []formats.FileLayout{{Path: filepath.Base(output), Bytes: n, Parts: []formats.Part{{Size: n, Data: bytes.NewReader(b.Bytes())}}}}
+	} else {
+		var h formats.Header
+		h, data = t.Header(filepath.Base(output), verify.Metadata(m, Version, o.run()))
+		var err error
+		if l, err = safetensors.Format.Layout(h); err != nil {
+			return err
+		}
+		for _, s := range h.Tensors {
+			sizes = append(sizes, s.Bytes)
+		}
+	}
+	w, err := formats.Create(m.FS, formats.Target{Dst: filepath.Clean(output), ID: "logits", Over: force}, l, []string{m.Path()})
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for i, n := range sizes {
+		r := data(i)
+		for off := int64(0); off < n; {
+			k := min(int64(len(buf)), n-off)
+			if _, err := r.ReadAt(buf[:k], off); err != nil && !errors.Is(err, io.EOF) {
+				return errors.Join(err, w.Abort())
+			}
+			if err := w.WriteAt(i, buf[:k], off); err != nil {
+				return errors.Join(err, w.Abort())
+			}
+			off += k
+		}
+	}
+	if err := w.Commit(); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return nil
+}

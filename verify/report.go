@@ -1,0 +1,323 @@
+package verify
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// Number is a float64 whose JSON is exact, with NaN and infinities as strings.
+type Number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) {
+	f := float64(n)
+	s := strconv.FormatFloat(f, 'g', -1, 64)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		s = strconv.Quote(strings.TrimPrefix(strings.Replace(s, "Inf", "Infinity", 1), "+"))
+	}
+	return []byte(s), nil
+}
+
+func (n Number) String() string { return strconv.FormatFloat(float64(n), 'g', 3, 64) }
+
+// Gate is one condition of the verdict.
+type Gate struct {
+	Name  string  `json:"name"`
+	Value Number  `json:"value"`
+	Limit *Number `json:"limit"` // null: the value is information
+	Pass  bool    `json:"pass"`
+	Above bool    `json:"above,omitempty"` // the value must be at least the limit, else at most
+	Note  string  `json:"note,omitempty"`
+}
+
+// FirstBad is where the test leaves the reference. Layer is null where the hidden states are not known or the fault is in no layer.
+type FirstBad struct {
+	Row   int    `json:"row"`
+	Layer *int   `json:"layer"`
+	Step  string `json:"step"` // embed, out, final_norm or logits
+}
+
+// Suspect is a likely cause.
+type Suspect struct {
+	Tensor    string `json:"tensor"`
+	Transform string `json:"transform"`
+	Evidence  string `json:"evidence"`
+}
+
+// Summary is over all rows.
+type Summary struct {
+	Rows       int    `json:"rows"`
+	Vocabulary int    `json:"vocabulary"`
+	NMSE       Number `json:"nmse"`
+	WorstNMSE  Number `json:"nmse_worst"`
+	WorstRow   int    `json:"worst_row"`
+	KLMean     Number `json:"kl_mean"`
+	KLP99      Number `json:"kl_p99"`
+	KLMax      Number `json:"kl_max"`
+	MaxAbs     Number `json:"max_abs"`
+	MaxRel     Number `json:"max_rel"`
+	Top1       int    `json:"top1"`    // rows with one best token
+	Excused    int    `json:"excused"` // rows whose best token differs within the expected noise
+	Top5       Number `json:"top5"`
+	Cosine     Number `json:"cosine"`
+	Scale      Number `json:"scale"` // least squares: test = scale * reference + offset
+	Offset     Number `json:"offset"`
+	NonFinite  int    `json:"non_finite"` // rows
+}
+
+// Report is the result of a comparison. Its JSON is what `bowline verify --json` prints.
+type Report struct {
+	Schema       string         `json:"schema"`
+	Pass         bool           `json:"pass"`
+	Class        string         `json:"class"`
+	Because      string         `json:"class_because"` // why this class
+	Rule         string         `json:"rule,omitempty"`
+	Gates        []Gate         `json:"gates"`
+	Rows         []Row          `json:"rows"`
+	Layers       []Layer        `json:"layers"`
+	FirstBad     *FirstBad      `json:"first_bad"`
+	Suspects     []Suspect      `json:"suspects"`
+	Reference    Subject        `json:"reference"`
+	Test         Subject        `json:"test"`
+	BitIdentical bool           `json:"bit_identical"`
+	Summary      Summary        `json:"summary"`
+	Notes        []formats.Note `json:"notes"`
+}
+
+// Add puts a gate into the verdict.
+func (r *Report) Add(g Gate) {
+	r.Gates = append(r.Gates, g)
+	r.Pass = r.Pass && g.Pass
+}
+
+// most and least are gates; a limit of 0 makes them information. NaN fails.
+func most(name string, value Number, limit float64) Gate { return gate(name, value, limit, false) }
+
+func least(name string, value Number, limit float64) Gate { return gate(name, value, limit, true) }
+
+func gate(name string, value Number, limit float64, above bool) Gate {
+	if limit == 0 {
+		return Gate{Name: name, Value: value, Pass: true, Above: above}
+	}
+	l := Number(limit)
+	return Gate{Name: name, Value: value, Limit: &l, Pass: above && value >= l || !above && value <= l, Above: above}
+}
+
+// exactly0 is a gate for counts that have to be zero.
+func exactly0(name string, n int) Gate {
+	zero := Number(0)
+	return Gate{Name: name, Value: Number(n), Limit: &zero, Pass: n == 0}
+}
+
+// CompareOptions say what is compared. The zero value infers the class from nothing: float32 logits.
+type CompareOptions struct {
+	Class     string // empty: inferred from the two subjects
+	Reference Subject
+	Test      Subject
+}
+
+// Rows that the statistics need: binomial deviation at 99 % of 200 rows is 0.7 %.
+const (
+	topRows  = 200
+	fairRows = 32
+)
+
+// Compare judges test against ref. Traces of other tokens, vocabularies or lengths are an error; a difference of numbers is a report.
+func Compare(ref, test *Trace, o CompareOptions) (*Report, error) {
+	if len(ref.Tokens) > 0 && !slices.Equal(ref.Tokens, test.Tokens) {
+		return nil, formats.Errorf(formats.Mismatch, "the traces are of different tokens")
+	}
+	if ref.Logits.Rows != test.Logits.Rows || ref.Logits.Cols != test.Logits.Cols {
+		return nil, formats.Errorf(formats.BadShape, "got %d rows of %d logits, the reference has %d of %d",
+			test.Logits.Rows, test.Logits.Cols, ref.Logits.Rows, ref.Logits.Cols).At(o.Reference.Path, -1)
+	}
+	r := &Report{Schema: "bowline.verify/1", Pass: true, Because: "as asked", Reference: o.Reference, Test: o.Test,
+		Gates: []Gate{}, Rows: []Row{}, Layers: []Layer{}, Suspects: []Suspect{}, Notes: []formats.Note{}}
+	class, because, identical := Infer(o.Reference, o.Test)
+	if o.Class != "" {
+		class, because = o.Class, "as asked"
+	}
+	c, err := FindClass(class, o.Test)
+	if err != nil {
+		return nil, err
+	}
+	r.Class, r.Because, r.Rule = c.Name, because, c.Rule
+	if ref.Logits.Rows == 0 || ref.Logits.Cols == 0 {
+		r.Add(least("compared", 0, 1))
+		return r, nil
+	}
+	r.Rows = compareRows(ref.Logits, test.Logits, test.Tokens, c)
+	layers, err := compareHidden(ref, test)
+	if err != nil {
+		return nil, err
+	}
+	r.Layers = append(r.Layers, layers...)
+	r.BitIdentical = sameBits(ref.Logits, test.Logits)
+	r.Summary = summarize(r.Rows, ref.Logits.Cols)
+	r.judge(c)
+	if identical && !r.BitIdentical {
+		r.Notes = append(r.Notes, formats.Note{Subject: "logits", Decision: "not identical to the bit", Warn: true,
+			Because: "the file can hold every value of the reference, so some value, or a rope factor, is another one"})
+	}
+	if !r.Pass {
+		r.locate(c)
+		r.Suspects = append(r.Suspects, suspects(r, c, ref, test)...)
+	}
+	return r, nil
+}
+
+// judge adds the gates of a class.
+func (r *Report) judge(c Class) {
+	s := r.Summary
+	r.Add(least("compared", Number(s.Rows), 1))
+	r.Add(exactly0("finite", s.NonFinite))
+	r.Add(most("nmse", s.WorstNMSE, c.NMSE))
+	r.Add(most("kl_mean", s.KLMean, c.KLMean))
+	r.Add(most("kl_max", s.KLMax, c.KLMax))
+	n := Number(s.Rows)
+	tops := []Gate{least("top1", Number(s.Top1+s.Excused)/n, c.Top1), least("top5", s.Top5, c.Top5)}
+	for _, g := range tops {
+		switch {
+		case s.Rows < topRows:
+			g.Limit, g.Pass, g.Note = nil, true, fmt.Sprintf("information: %d rows, a gate from %d", s.Rows, topRows)
+		case strings.HasPrefix(c.Name, "D:") && r.Test.Parameters > 0 && r.Test.Parameters < billion:
+			g.Limit, g.Pass, g.Note = nil, true, "information: a quantized model under 1B parameters"
+		}
+		r.Add(g)
+	}
+	if s.Rows < fairRows {
+		r.Notes = append(r.Notes, formats.Note{Subject: "tokens", Decision: fmt.Sprintf("%d rows compared", s.Rows),
+			Because: fmt.Sprintf("fewer than %d are weak evidence", fairRows), Warn: true})
+	}
+}
+
+func summarize(rows []Row, vocab int) Summary {
+	s := Summary{Rows: len(rows), Vocabulary: vocab}
+	var all fit
+	var kls []float64
+	sum5 := 0.0
+	for i, w := range rows {
+		all.add(w.sums)
+		if !w.Finite {
+			s.NonFinite++
+		}
+		if w.Top1 {
+			s.Top1++
+		}
+		if w.Excused {
+			s.Excused++
+		}
+		sum5 += float64(w.Top5)
+		kls = append(kls, float64(w.KL))
+		s.KLMean += w.KL / Number(len(rows))
+		s.KLMax = max(s.KLMax, w.KL) // max keeps a NaN
+		s.MaxAbs = max(s.MaxAbs, w.MaxAbs)
+		s.MaxRel = max(s.MaxRel, w.MaxRel)
+		if bad := w.NMSE > s.WorstNMSE || w.NMSE != w.NMSE; bad && s.WorstNMSE == s.WorstNMSE {
+			s.WorstNMSE, s.WorstRow = w.NMSE, i
+		}
+	}
+	s.Top5 = Number(sum5 / float64(len(rows)))
+	slices.Sort(kls)
+	s.KLP99 = Number(percentile(kls, 0.99))
+	if s.NonFinite > 0 {
+		s.KLP99 = Number(math.NaN())
+	}
+	a, b := all.line()
+	s.NMSE, s.Cosine, s.Scale, s.Offset = Number(all.nmse()), Number(all.cosine()), Number(a), Number(b)
+	return s
+}
+
+// percentile interpolates between sorted values.
+func percentile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
+}
+
+// Text writes the verdict, one line, then what it rests on.
+func (r *Report) Text(w io.Writer) error {
+	var b strings.Builder
+	s := r.Summary
+	verdict := "PASS"
+	if !r.Pass {
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(&b, "%s class %s", verdict, r.Class)
+	for _, g := range r.Gates {
+		if g.Name == "nmse" {
+			limit := "no limit"
+			if g.Limit != nil {
+				limit = "limit " + g.Limit.String()
+			}
+			fmt.Fprintf(&b, "  nmse %v (%s)  kl %v  top1 %d/%d  worst row %d", g.Value, limit, s.KLMean, s.Top1, s.Rows, s.WorstRow)
+		}
+	}
+	if r.Test.Layers > 0 {
+		fmt.Fprintf(&b, "  %d layers", r.Test.Layers)
+	}
+	fmt.Fprintf(&b, "  ref: %s\n", r.Reference)
+	fmt.Fprintf(&b, "class: %s", r.Because)
+	if r.Rule != "" {
+		fmt.Fprintf(&b, "; limits: %s", r.Rule)
+	}
+	b.WriteByte('\n')
+	for _, g := range r.Gates {
+		mark, limit := "ok  ", ""
+		if !g.Pass {
+			mark = "FAIL"
+		}
+		if g.Limit != nil {
+			op := "<="
+			if g.Above {
+				op = ">="
+			}
+			limit = fmt.Sprintf("  %s %v", op, *g.Limit)
+		}
+		if g.Note != "" {
+			limit += "  " + g.Note
+		}
+		fmt.Fprintf(&b, "  %s  %-8s %v%s\n", mark, g.Name, g.Value, limit)
+	}
+	if r.BitIdentical {
+		b.WriteString("logits identical to the bit\n")
+	}
+	if f := r.FirstBad; f != nil {
+		fmt.Fprintf(&b, "first bad: row %d", f.Row)
+		if f.Layer != nil {
+			fmt.Fprintf(&b, ", layer %d", *f.Layer)
+		}
+		fmt.Fprintf(&b, ", %s\n", f.Step)
+	}
+	for _, x := range r.Suspects {
+		fmt.Fprintf(&b, "suspect: %s: %s (%s)\n", x.Tensor, x.Transform, x.Evidence)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(&b, "note: %s: %s: %s\n", n.Subject, n.Decision, n.Because)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// String is what ran and how: "transformers 5.23.0 float32 eager cpu".
+func (s Subject) String() string {
+	var words []string
+	for _, w := range []string{s.Engine, s.Version, s.DType, s.Attention, s.Device} {
+		if w != "" {
+			words = append(words, formats.Escape(w, 64))
+		}
+	}
+	if len(words) == 0 {
+		return "unknown engine"
+	}
+	return strings.Join(words, " ")
+}
