@@ -27,7 +27,7 @@ const Version = "0.1.0"
 // Targets are what a checkpoint can be converted to. This table is the only place that ties a format to a scheme and a dialect.
 func Targets() []convert.Target {
 	return []convert.Target{
-		{Name: "safetensors", Format: safetensors.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform, Stem: "model", Shard: 5_000_000_000},
+		{Name: "safetensors", Format: safetensors.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform, Stem: "model", Sorted: true, Shard: 5_000_000_000},
 		{Name: "gguf", Format: gguf.Format, Scheme: arch.GGUF, Dialect: convert.Keys, Types: convert.GGML, Stem: "model", Convention: true},
 	}
 }

@@ -166,7 +166,9 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 		}
 		var names []string
 		for n := range files {
-			names = append(names, n)
+			if n != "generation_config.json" { // written above, with the sampling keys
+				names = append(names, n)
+			}
 		}
 		slices.Sort(names)
 		for _, n := range names {

@@ -55,7 +55,7 @@ func (d *draft) names() error {
 		}
 		return nil
 	}
-	d.items = d.inOrder(roles)
+	d.items = d.renamed(roles)
 	return nil
 }
 
@@ -68,7 +68,7 @@ func (d *draft) keepNames() error {
 	return nil
 }
 
-// roles finds the role of every stored tensor, by its name. Fused tensors map to an item of their first part; inOrder slices them.
+// roles finds the role of every stored tensor, by its name.
 func (d *draft) roles() (map[string]*item, error) {
 	m, f := d.m, d.m.Family
 	out := make(map[string]*item, len(m.Tensors))
@@ -82,7 +82,8 @@ func (d *draft) roles() (map[string]*item, error) {
 		}
 	}
 	fused := map[string]bool{} // role and layer that a fused tensor covers
-	for _, u := range f.Fused {
+	for k := range f.Fused {
+		u := &f.Fused[k]
 		for i := range m.Config.Layers {
 			name := strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i))
 			t := m.Lookup(name)
@@ -98,7 +99,7 @@ func (d *draft) roles() (map[string]*item, error) {
 			if len(t.Shape) == 0 || t.Shape[0] != rows {
 				bad(formats.Errorf(formats.BadShape, "got shape %v, want %d rows", t.Shape, rows).In(name, ""))
 			}
-			out[name] = &item{spec: f.Tensor(u.Parts[0]), layer: i}
+			out[name] = &item{fused: u, layer: i}
 		}
 	}
 	for k := range f.Tensors {
@@ -163,70 +164,44 @@ func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor) *formats.Error 
 	return formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(t.Name, "")
 }
 
-// inOrder makes the items of another scheme in the order of the table: what comes before the layers, the layers, what comes after.
-func (d *draft) inOrder(roles map[string]*item) []*item {
+// renamed makes the items of another scheme in the order of the source, so that it is read from end to end; what the parameters imply
+// comes first. llama.cpp's converter has the same order.
+func (d *draft) renamed(roles map[string]*item) []*item {
 	m, f := d.m, d.m.Family
-	byRole := map[string]*item{}
-	for name, it := range roles {
-		t := m.Lookup(name)
-		key := fmt.Sprint(it.spec.Role, it.layer)
-		if it.spec.In(m.Scheme, it.layer) != name {
-			continue // fused
+	var out []*item
+	for k := range f.Tensors {
+		spec := &f.Tensors[k]
+		if name := spec.In(d.t.Scheme, 0); spec.Kind == arch.Factors && name != "" && spec.Name[m.Scheme] == "" && spec.When(m.Config) {
+			out = append(out, constant(spec, name, spec.Value(m.Config)))
 		}
-		byRole[key] = it
-		it.parts, it.shape, it.from = []Part{{From: t.Name}}, t.Shape, t.DType
 	}
-	for _, u := range f.Fused {
-		for i := range m.Config.Layers {
-			t := m.Lookup(strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i)))
-			if t == nil || u.Name[m.Scheme] == "" {
-				continue
-			}
+	add := func(it *item, t *formats.Tensor) {
+		if it.name = it.spec.In(d.t.Scheme, it.layer); it.name == "" {
+			d.note(levelNote, t.Name, "not a tensor of the target", "it follows from the config")
+			return
+		}
+		it.from = t.DType
+		out = append(out, it)
+	}
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
+		it := roles[t.Name]
+		switch {
+		case it == nil: // dropped, with a note
+		case it.fused != nil:
 			lo := int64(0)
-			for _, r := range u.Parts {
+			for _, r := range it.fused.Parts {
 				spec := f.Tensor(r)
 				hi := lo + spec.Shape[0](m.Config)
-				shape := append([]int64{hi - lo}, t.Shape[1:]...)
-				byRole[fmt.Sprint(r, i)] = &item{spec: spec, layer: i, shape: shape, from: t.DType,
-					parts: []Part{{From: t.Name, Ops: []Op{{Kind: "slice", Lo: lo, Hi: hi}}}}}
+				add(&item{spec: spec, layer: it.layer, shape: append([]int64{hi - lo}, t.Shape[1:]...),
+					parts: []Part{{From: t.Name, Ops: []Op{{Kind: "slice", Lo: lo, Hi: hi}}}}}, t)
 				lo = hi
 			}
+		default:
+			it.shape, it.parts = t.Shape, []Part{{From: t.Name}}
+			add(it, t)
 		}
 	}
-	var out []*item
-	add := func(spec *arch.Tensor, i int64) {
-		it := byRole[fmt.Sprint(spec.Role, i)]
-		name := spec.In(d.t.Scheme, i)
-		switch {
-		case name == "" && it != nil:
-			d.note(levelNote, it.parts[0].From, "not a tensor of the target", "it follows from the config")
-		case name == "":
-		case it == nil && spec.Kind == arch.Factors && spec.When(m.Config):
-			out = append(out, constant(spec, name, spec.Value(m.Config)))
-		case it != nil:
-			it.name = name
-			out = append(out, it)
-		}
-	}
-	span := func(from, to int, i int64) {
-		for k := from; k < to; k++ {
-			add(&f.Tensors[k], i)
-		}
-	}
-	first, last := len(f.Tensors), len(f.Tensors)
-	for k := range f.Tensors {
-		if f.Tensors[k].PerLayer() {
-			if first == len(f.Tensors) {
-				first = k
-			}
-			last = k + 1
-		}
-	}
-	span(0, first, 0)
-	for i := range m.Config.Layers {
-		span(first, last, i)
-	}
-	span(last, len(f.Tensors), 0)
 	return out
 }
 

@@ -46,6 +46,8 @@ type Target struct {
 	Stem string
 	// Convention names the file in a directory destination by GGUF's convention: NAME-TYPE.
 	Convention bool
+	// Sorted puts the tensors of a file in the order of their names when they come from another scheme.
+	Sorted bool
 	// Shard is the default size of a shard in a directory destination, 0 for one file.
 	Shard int64
 }
@@ -164,6 +166,7 @@ type draft struct {
 // item is one tensor of the target.
 type item struct {
 	spec  *arch.Tensor // nil for a tensor without a role
+	fused *arch.Fused  // several roles in one; only while names are given
 	layer int64
 	name  string
 	shape []int64

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -35,6 +36,9 @@ func (d *draft) shards() error {
 		used += size
 	}
 	n++
+	if d.t.Sorted && d.m.Scheme != d.t.Scheme {
+		d.sortWithin(shard)
+	}
 	if n > 1 && !d.dest.Dir && d.t.Format.IndexName(stem) != "" {
 		return formats.Errorf(formats.Usage, "the model does not fit one %s file of the --shard-size", d.t.Format.Name).Hinted("give a directory as the destination")
 	}
@@ -68,4 +72,16 @@ func (d *draft) conventional() string {
 		t = d.matrix
 	}
 	return name + "-" + string(t)
+}
+
+// sortWithin puts the tensors of each shard in the order of their names, which is how the format's own writers leave them.
+func (d *draft) sortWithin(shard []int) {
+	for lo := 0; lo < len(shard); {
+		hi := lo
+		for hi < len(shard) && shard[hi] == shard[lo] {
+			hi++
+		}
+		slices.SortStableFunc(d.items[lo:hi], func(a, b *item) int { return strings.Compare(a.name, b.name) })
+		lo = hi
+	}
 }

@@ -73,7 +73,8 @@ func (w *Writer) publish() (durable bool, err error) {
 	if err := w.closeFiles(); err != nil {
 		return false, err
 	}
-	if w.t.Dir {
+	// A directory moves with its entries. A set moves file by file, and recover goes by what is still staged.
+	if w.folder() {
 		if err := w.syncDir(w.stage()); err != nil {
 			return false, err
 		}
@@ -239,10 +240,7 @@ func (w *Writer) syncDir(name string) error {
 
 // clear removes what a commit leaves: what was replaced, an empty staging directory, the lock.
 func (w *Writer) clear() error {
-	var errs []error
-	for i := range w.asides() {
-		errs = append(errs, w.removeAll(w.aside(i)))
-	}
+	errs := []error{w.forget()}
 	if w.folder() && !w.t.Dir {
 		errs = append(errs, w.removeAll(w.stage()))
 	}
@@ -367,39 +365,41 @@ func (s *site) pending() (bool, error) {
 // recover clears up after a commit that a kill or a power cut ended in the middle: if the destination is absent and the old one
 // is still aside, it goes back; what is aside while the destination is there has been replaced, and goes. The lock is held.
 func (s *site) recover() error {
-	dst, err := s.look(s.t.Dst)
-	if err != nil || s.asides() == 0 {
-		return err
+	if s.asides() == 0 {
+		return nil
 	}
-	first, err := s.look(s.aside(0))
+	dst, err := s.look(s.t.Dst)
 	if err != nil {
 		return err
 	}
-	if dst != nil || first == nil {
-		if err := s.forget(); err != nil {
-			return err
-		}
-		if dst == nil {
-			return s.recoverSet()
-		}
-		return nil
+	if dst != nil {
+		return s.forget()
 	}
 	for i := s.asides() - 1; i >= 0; i-- {
-		st, err := s.look(s.aside(i))
+		old, err := s.look(s.aside(i))
 		if err != nil {
 			return err
 		}
-		if st == nil {
-			continue
-		}
 		to := s.final(i)
-		if s.t.Dir {
+		switch {
+		case s.t.Dir:
 			to = s.t.Dst
-		} else if i == 0 {
+		case i == 0:
 			// The first file stands for all: it comes when the others are there to stay.
 			if err := s.fs.SyncDir(s.parent); err != nil {
 				return syncError(s.parent, err)
 			}
+		case old == nil:
+			brought, err := s.brought(i)
+			if err == nil && brought {
+				err = s.remove(to)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if old == nil {
+			continue
 		}
 		if err := s.fs.Rename(s.aside(i), to); err != nil {
 			return outputError("put back what was there, from "+s.aside(i), to, err)
@@ -408,40 +408,28 @@ func (s *site) recover() error {
 	return nil
 }
 
-// forget removes what has been replaced.
-func (s *site) forget() error {
-	for i := range s.asides() {
-		if err := s.removeAll(s.aside(i)); err != nil {
-			return err
-		}
+// brought reports whether file i of a set came to the destination by a commit that was cut short. The marks of it: the first file,
+// which is made last and moved last, is staged; file i is not any more, or is under both names; and the size is right.
+func (s *site) brought(i int) (bool, error) {
+	first, err := s.look(s.staged(0))
+	if err != nil || first == nil {
+		return false, err
 	}
-	return nil
+	final, err := s.look(s.final(i))
+	if err != nil || final == nil || !final.Mode().IsRegular() || final.Size() != s.l.Files[i].Bytes {
+		return false, err
+	}
+	staged, err := s.look(s.staged(i))
+	if err != nil {
+		return false, err
+	}
+	return staged == nil || fsio.SameFile(final, staged), nil
 }
 
-// recoverSet removes the files of a set that a commit brought to the destination before it was cut short, so that they do not
-// stand in the way of the next run. The mark of it: the first file, made last and moved last, is staged; this one is not any
-// more, or is under both names; and it has the right size. With Over nothing stands in the way.
-func (s *site) recoverSet() error {
-	if s.t.Dir || s.t.Over {
-		return nil
-	}
-	if st, err := s.look(s.staged(0)); err != nil || st == nil {
-		return err
-	}
-	for i := 1; i < len(s.names); i++ {
-		final, err := s.look(s.final(i))
-		if err != nil {
-			return err
-		}
-		staged, err := s.look(s.staged(i))
-		if err != nil {
-			return err
-		}
-		if final == nil || !final.Mode().IsRegular() || final.Size() != s.l.Files[i].Bytes ||
-			staged != nil && !fsio.SameFile(final, staged) {
-			continue
-		}
-		if err := s.remove(s.final(i)); err != nil {
+// forget removes what has been replaced, the first file last: its being there is what recover goes by.
+func (s *site) forget() error {
+	for i := s.asides() - 1; i >= 0; i-- {
+		if err := s.removeAll(s.aside(i)); err != nil {
 			return err
 		}
 	}

@@ -212,10 +212,9 @@ func (w *Writer) takeOver() error {
 }
 
 func (w *Writer) writeParts() error {
-	buf := make([]byte, piece)
 	for i, f := range w.l.Files {
 		for _, p := range f.Parts {
-			if err := w.writePart(i, p, buf); err != nil {
+			if err := w.writePart(i, p); err != nil {
 				return err
 			}
 		}
@@ -223,8 +222,8 @@ func (w *Writer) writeParts() error {
 	return nil
 }
 
-// writePart copies a part through buf.
-func (w *Writer) writePart(file int, p Part, buf []byte) error {
+func (w *Writer) writePart(file int, p Part) error {
+	buf := make([]byte, min(piece, p.Size))
 	for done := int64(0); done < p.Size; {
 		b, err := nextPiece(p, done, buf)
 		if err != nil {
@@ -306,9 +305,8 @@ func (w *Writer) Seal(crc []uint32) error {
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, piece)
 	for _, p := range parts {
-		if err := w.writePart(p.File, p, buf); err != nil {
+		if err := w.writePart(p.File, p); err != nil {
 			return err
 		}
 	}

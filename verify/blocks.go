@@ -31,8 +31,8 @@ func (p *pass) store(v float64) float64 {
 	return v
 }
 
-// real rounds a parameter: a GGUF scalar is float32, so its twin in config.json is made one.
-func real(v float64) float64 { return float64(float32(v)) }
+// single rounds a parameter: a GGUF scalar is float32, so its twin in config.json is made one.
+func single(v float64) float64 { return float64(float32(v)) }
 
 // each calls f for 0 to n-1 on the workers, in any order. Calls must not depend on each other.
 func (p *pass) each(n int, f func(i int, s *scratch) error) {
@@ -140,7 +140,7 @@ func (p *pass) rmsnorm(x []float64, w *weight, eps float64) []float64 {
 		for _, v := range row {
 			sum += float64(v * v)
 		}
-		scale := p.store(1 / math.Sqrt(p.store(p.store(sum/float64(n))+real(eps))))
+		scale := p.store(1 / math.Sqrt(p.store(p.store(sum/float64(n))+single(eps))))
 		for i, v := range row {
 			out[t*n+i] = p.store(gain[i] * p.store(v*scale))
 		}

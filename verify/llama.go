@@ -107,7 +107,7 @@ func ropeAngles(p *pass, r config.Rope, factors []float64, d int) angles {
 	a := angles{make([]float64, p.T*d/2), make([]float64, p.T*d/2)}
 	for i := range d / 2 {
 		exponent := float32(2*i) / float32(d)
-		freq := 1 / float32(math.Pow(real(r.Theta), float64(exponent)))
+		freq := 1 / float32(math.Pow(single(r.Theta), float64(exponent)))
 		if r.Type == "linear" {
 			freq /= float32(r.Factor)
 		}

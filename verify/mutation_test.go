@@ -59,7 +59,7 @@ func TestFaultsAreCaught(t *testing.T) {
 		{name: "logits divided by 8", from: "llama3", layer: none, step: "logits", suspect: "a multiplier of the logits", fault: func(x *snapshot) { x.scale("lm_head", 0.125) }},
 		{name: "embedding as head of an untied model", from: "llama3", layer: none, step: "logits", suspect: "output.weight: another head",
 			fault: func(x *snapshot) { x.tensors["lm_head.weight"] = x.tensors["model.embed_tokens.weight"] }},
-		{name: "eps 1e-5 for 1e-6", from: "llama-linear", layer: none, step: "", suspect: "", config: func(m *arch.Model) { m.Config.NormEps = 1e-3 }},
+		{name: "eps 1e-3 for 1e-6", from: "llama-linear", layer: none, step: "", suspect: "", config: func(m *arch.Model) { m.Config.NormEps = 1e-3 }},
 		{name: "one element + 0.01", from: "llama3", layer: 0, step: "out", suspect: "row 0",
 			fault: func(x *snapshot) { x.tensors["model.layers.0.mlp.up_proj.weight"].v[7] += 0.01 }},
 	} {

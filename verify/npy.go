@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -89,17 +88,25 @@ func WriteNPY(w io.Writer, m Matrix) error {
 	head := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%d, %d), }", descr, m.Rows, m.Cols)
 	// data starts at a multiple of 64, after a line feed
 	head += strings.Repeat(" ", 63-(10+len(head))%64) + "\n"
-	b := bufio.NewWriterSize(w, 1<<16)
-	b.WriteString(npyMagic + "\x01\x00")
-	b.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(head))))
-	b.WriteString(head)
-	for _, v := range m.F32 {
-		b.Write(binary.LittleEndian.AppendUint32(b.AvailableBuffer(), math.Float32bits(v)))
+	b := append([]byte(npyMagic), 1, 0)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(head)))
+	b = append(b, head...)
+	for i := range m.Rows {
+		if m.F64 != nil {
+			for _, v := range m.F64[i*m.Cols : (i+1)*m.Cols] {
+				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(v))
+			}
+		} else {
+			for _, v := range m.F32[i*m.Cols : (i+1)*m.Cols] {
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		b = b[:0]
 	}
-	for _, v := range m.F64 {
-		b.Write(binary.LittleEndian.AppendUint64(b.AvailableBuffer(), math.Float64bits(v)))
-	}
-	return b.Flush() // it returns the first error of all writes
+	return nil
 }
 
 // npyDict reads the Python literal of a header: a dict of exactly descr, fortran_order and shape.

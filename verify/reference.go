@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"path/filepath"
 	"strconv"
 
 	"github.com/bowline-ml/bowline/arch"
@@ -17,7 +18,7 @@ import (
 func ReadLogits(ck *formats.Checkpoint) (*Trace, Subject, error) {
 	path := ck.Dir
 	if len(ck.Files) > 0 {
-		path = ck.Files[0].Path
+		path = filepath.Join(ck.Dir, ck.Files[0].Path)
 	}
 	s := Subject{Path: path, Kind: Logits}
 	var errs []error

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -242,82 +241,4 @@ func percentile(sorted []float64, q float64) float64 {
 		return sorted[len(sorted)-1]
 	}
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
-}
-
-// Text writes the verdict, one line, then what it rests on.
-func (r *Report) Text(w io.Writer) error {
-	var b strings.Builder
-	s := r.Summary
-	verdict := "PASS"
-	if !r.Pass {
-		verdict = "FAIL"
-	}
-	fmt.Fprintf(&b, "%s class %s", verdict, r.Class)
-	for _, g := range r.Gates {
-		if g.Name == "nmse" {
-			limit := "no limit"
-			if g.Limit != nil {
-				limit = "limit " + g.Limit.String()
-			}
-			fmt.Fprintf(&b, "  nmse %v (%s)  kl %v  top1 %d/%d  worst row %d", g.Value, limit, s.KLMean, s.Top1, s.Rows, s.WorstRow)
-		}
-	}
-	if r.Test.Layers > 0 {
-		fmt.Fprintf(&b, "  %d layers", r.Test.Layers)
-	}
-	fmt.Fprintf(&b, "  ref: %s\n", r.Reference)
-	fmt.Fprintf(&b, "class: %s", r.Because)
-	if r.Rule != "" {
-		fmt.Fprintf(&b, "; limits: %s", r.Rule)
-	}
-	b.WriteByte('\n')
-	for _, g := range r.Gates {
-		mark, limit := "ok  ", ""
-		if !g.Pass {
-			mark = "FAIL"
-		}
-		if g.Limit != nil {
-			op := "<="
-			if g.Above {
-				op = ">="
-			}
-			limit = fmt.Sprintf("  %s %v", op, *g.Limit)
-		}
-		if g.Note != "" {
-			limit += "  " + g.Note
-		}
-		fmt.Fprintf(&b, "  %s  %-8s %v%s\n", mark, g.Name, g.Value, limit)
-	}
-	if r.BitIdentical {
-		b.WriteString("logits identical to the bit\n")
-	}
-	if f := r.FirstBad; f != nil {
-		fmt.Fprintf(&b, "first bad: row %d", f.Row)
-		if f.Layer != nil {
-			fmt.Fprintf(&b, ", layer %d", *f.Layer)
-		}
-		fmt.Fprintf(&b, ", %s\n", f.Step)
-	}
-	for _, x := range r.Suspects {
-		fmt.Fprintf(&b, "suspect: %s: %s (%s)\n", x.Tensor, x.Transform, x.Evidence)
-	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "note: %s: %s: %s\n", n.Subject, n.Decision, n.Because)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// String is what ran and how: "transformers 5.23.0 float32 eager cpu".
-func (s Subject) String() string {
-	var words []string
-	for _, w := range []string{s.Engine, s.Version, s.DType, s.Attention, s.Device} {
-		if w != "" {
-			words = append(words, formats.Escape(w, 64))
-		}
-	}
-	if len(words) == 0 {
-		return "unknown engine"
-	}
-	return strings.Join(words, " ")
 }

@@ -18,7 +18,7 @@ func (r *Report) locate(c Class) {
 			break
 		}
 	}
-	floor, before := cmpFloor(c), 0.0
+	floor, before := layerFloor(c), 0.0
 	for _, l := range r.Layers {
 		// Noise grows by about the same amount a layer; a fault jumps. NaN is a jump.
 		if n := float64(l.NMSE); !(n <= 30*before+floor) {
@@ -33,8 +33,8 @@ func (r *Report) locate(c Class) {
 	r.FirstBad = f
 }
 
-// cmpFloor is what hidden states may differ by in any layer.
-func cmpFloor(c Class) float64 {
+// layerFloor is what hidden states may differ by in any layer.
+func layerFloor(c Class) float64 {
 	if c.NMSE != 0 {
 		return c.NMSE / 10
 	}
@@ -186,17 +186,17 @@ func suspects(r *Report, c Class, ref, test *Trace) []Suspect {
 func lastColumns(ref, test Matrix) int {
 	energy := make([]float64, ref.Cols)
 	a, b := make([]float64, ref.Cols), make([]float64, ref.Cols)
-	most := 0.0
+	largest := 0.0
 	for i := range ref.Rows {
 		r, t := ref.Row(i, a), test.Row(i, b)
 		for j := range r {
 			d := t[j] - r[j]
 			energy[j] += d * d
-			most = max(most, energy[j])
+			largest = max(largest, energy[j])
 		}
 	}
 	for j, v := range energy {
-		if !(v <= 1e-6*most) {
+		if !(v <= 1e-6*largest) {
 			if 4*j > 3*ref.Cols {
 				return ref.Cols - j
 			}

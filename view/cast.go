@@ -55,8 +55,8 @@ func (c *cast) ReadAt(p []byte, off int64) (int, error) {
 	defer values.Put(f)
 	for done := int64(0); done < n; {
 		k := min(n-done, piece)
-		c.from.Decode(f[:k], (*buf)[c.src(done):c.src(done+k)])
-		if lost := c.to.Encode(p[c.dst(done):c.dst(done+k)], f[:k]); lost > 0 {
+		lost := c.from.Decode(f[:k], (*buf)[c.src(done):c.src(done+k)])
+		if lost += c.to.Encode(p[c.dst(done):c.dst(done+k)], f[:k]); lost > 0 {
 			c.lost.Add(int64(lost))
 		}
 		done += k

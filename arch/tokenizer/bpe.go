@@ -85,7 +85,7 @@ func (v *Vocab) Encode(text string, addSpecial bool) ([]int, error) {
 	if !utf8.ValidString(text) {
 		return nil, formats.Errorf(formats.UTF8, "text is not UTF-8")
 	}
-	var out []int
+	out := []int{}
 	if addSpecial {
 		out = append(out, v.Prefix...)
 	}

@@ -55,7 +55,7 @@ func (v *Vocab) GGUF(pre string) ([]formats.KV, []formats.Note, error) {
 		note("tokenizer.ggml.add_bos_token", fmt.Sprint(bos), "the source says nothing, and the runtime's default for "+r.name+" is the opposite of what the source does")
 	}
 	if !v.frames() {
-		note("post_processor", fmt.Sprintf("text is framed by %v and %v, which the keys cannot say", v.Prefix, v.Suffix), "GGUF knows one BOS before and one EOS after a text")
+		note("post_processor", "not what the keys say", fmt.Sprintf("tokenizer.json puts ids %v before a text and %v after it; the runtime puts BOS and EOS where add_bos_token and add_eos_token say so", v.Prefix, v.Suffix))
 	}
 	if bos && v.Special("bos") < 0 || eos && v.Special("eos") < 0 {
 		note("tokenizer.ggml.bos_token_id", "not written", "no file names the token that the post-processor adds")

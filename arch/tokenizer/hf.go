@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,8 +108,9 @@ func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.
 	return v, notes, nil
 }
 
-// allAdded gives the added tokens as AutoTokenizer has them: those of tokenizer.json, with the flags of tokenizer_config.json and what
-// the other files add (tokenization_utils_tokenizers.py; tried with transformers 5.23).
+// allAdded gives the added tokens as AutoTokenizer has them: those of tokenizer.json, and what the other files make of them.
+// added_tokens_decoder of tokenizer_config.json lets its flags win, and keeps special_tokens_map.json and added_tokens.json from being
+// read (tokenization_utils_base.py, _from_pretrained; tried with transformers 5.23).
 func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Added, []formats.Note, error) {
 	all := slices.Clone(d.added)
 	find := func(content string) int {
@@ -120,55 +122,68 @@ func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Adde
 		all = append(all, a)
 		notes = append(notes, formats.Note{Subject: fmt.Sprintf("added token %q", a.Content), Decision: "appended", Because: file + " names it and tokenizer.json does not", Warn: true})
 	}
-	config := files["tokenizer_config.json"]
-	if raw := config["added_tokens_decoder"]; len(raw) > 0 {
-		var byID map[string]addedJSON
-		if err := json.Unmarshal(raw, &byID); err != nil {
-			return nil, nil, formats.Errorf(formats.JSON, "%w", err).At("tokenizer_config.json", -1).In("", "added_tokens_decoder")
+	flag := func(i int, a Added, file string) {
+		if a.ID = all[i].ID; all[i] != a {
+			notes = append(notes, formats.Note{Subject: fmt.Sprintf("added token %q", a.Content), Decision: "flags of " + file, Because: "transformers lets them win over those of tokenizer.json"})
+			all[i] = a
 		}
-		keys := slices.SortedFunc(maps.Keys(byID), func(a, b string) int {
-			if len(a) != len(b) {
-				return len(a) - len(b)
-			}
-			return strings.Compare(a, b)
-		})
-		for _, k := range keys {
+	}
+	const configFile, mapFile, addedFile = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+	config := files[configFile]
+	raw, decoder := config["added_tokens_decoder"]
+
+	// The tokens that have a role, in the order in which they would be appended.
+	type named struct{ file, text string }
+	var roles []named
+	for _, r := range []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"} {
+		n := named{configFile, contentOf(config[r+"_token"])}
+		if c := contentOf(files[mapFile][r+"_token"]); c != "" && !decoder {
+			n = named{mapFile, c}
+		}
+		if n.text != "" {
+			roles = append(roles, n)
+		}
+	}
+	hasRole := func(text string) bool {
+		return slices.ContainsFunc(roles, func(n named) bool { return n.text == text })
+	}
+	if decoder {
+		byID := map[string]addedJSON{}
+		if err := json.Unmarshal(raw, &byID); err != nil {
+			return nil, nil, formats.Errorf(formats.JSON, "%w", err).At(configFile, -1).In("", "added_tokens_decoder")
+		}
+		for _, k := range sortedIDs(byID) {
 			t := byID[k].token()
-			t.ID = -1
-			if n, err := strconv.Atoi(k); err == nil {
-				t.ID = n
-			}
+			t.Special = t.Special || hasRole(t.Content)
 			if i := find(t.Content); i < 0 {
-				add("tokenizer_config.json", t)
-			} else if all[i].ID != t.ID {
-				return nil, nil, formats.Errorf(formats.Mismatch, "%q has id %s, in tokenizer.json %d", t.Content, k, all[i].ID).At("tokenizer_config.json", -1).In("", "added_tokens_decoder")
-			} else if all[i] != t {
-				notes = append(notes, formats.Note{Subject: fmt.Sprintf("added token %q", t.Content), Decision: "flags of tokenizer_config.json", Because: "transformers lets them win over those of tokenizer.json"})
-				all[i] = t
+				add(configFile, t)
+			} else if strconv.Itoa(all[i].ID) != k && all[i].ID >= 0 {
+				return nil, nil, formats.Errorf(formats.Mismatch, "%q has id %s, in tokenizer.json %d", t.Content, k, all[i].ID).At(configFile, -1).In("", "added_tokens_decoder")
+			} else {
+				flag(i, t, configFile)
 			}
 		}
 	} else {
-		extra := files["added_tokens.json"]
-		for _, k := range slices.Sorted(maps.Keys(extra)) {
+		for _, k := range sortedValues(files[addedFile]) {
 			if find(k) < 0 && d.hasNot(k) {
-				add("added_tokens.json", Added{Content: k, Normalized: true})
+				add(addedFile, Added{Content: k, Special: hasRole(k), Normalized: !hasRole(k)})
 			}
 		}
 	}
-	for _, name := range []string{"special_tokens_map.json", "tokenizer_config.json"} {
-		for _, role := range []string{"bos", "eos", "unk", "sep", "pad", "cls", "mask"} {
-			c := contentOf(files[name][role+"_token"])
-			if c == "" {
-				continue
-			}
-			if i := find(c); i < 0 {
-				add(name, Added{Content: c, Special: true})
-			} else {
-				all[i].Special = true
-			}
+	for _, n := range roles {
+		if i := find(n.text); i < 0 {
+			add(n.file, Added{Content: n.text, Special: true})
+		} else if !decoder {
+			t := all[i]
+			t.Special = true
+			flag(i, t, n.file)
 		}
+	}
+	for _, name := range []string{configFile, mapFile} {
 		var l []json.RawMessage
-		json.Unmarshal(files[name]["additional_special_tokens"], &l) // a list, or nothing
+		if name == configFile || !decoder {
+			json.Unmarshal(files[name]["additional_special_tokens"], &l) // a list, or nothing
+		}
 		for _, raw := range l {
 			if c := contentOf(raw); c != "" && find(c) < 0 {
 				add(name, Added{Content: c, Special: true})
@@ -176,6 +191,20 @@ func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Adde
 		}
 	}
 	return all, notes, nil
+}
+
+// sortedIDs are the keys of an object of ids, by number.
+func sortedIDs(m map[string]addedJSON) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	})
+}
+
+// sortedValues are the keys of an object whose values are ids, by id.
+func sortedValues(m map[string]json.RawMessage) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(m[a]), len(m[b])), cmp.Compare(string(m[a]), string(m[b])), cmp.Compare(a, b))
+	})
 }
 
 func (d *document) hasNot(token string) bool { _, ok := d.model.vocab[token]; return !ok }

@@ -19,7 +19,7 @@ import (
 
 // fixtures are the directories of testdata, and the pre-tokenizer that each has to be given.
 var fixtures = map[string]string{
-	"granite": "refact", "llama3": "llama-bpe", "gpt2": "gpt-2", "qwen2": "qwen2", "smol": "smollm", "ends": "dbrx", "qwen35": "qwen35",
+	"granite": "refact", "llama3": "llama-bpe", "gpt2": "gpt-2", "qwen2": "qwen2", "smol": "smollm", "ends": "dbrx", "qwen35": "qwen35", "extra": "gpt-2",
 }
 
 // load reads JSON of testdata.

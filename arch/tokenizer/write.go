@@ -32,11 +32,11 @@ func (v *Vocab) HF() (map[string][]byte, []formats.Note, error) {
 	if n < len(v.Tokens) {
 		notes = append(notes, formats.Note{Subject: "tokenizer.json", Decision: fmt.Sprintf("%d tokens", n), Because: fmt.Sprintf("the last %d of %d rows have no token", len(v.Tokens)-n, len(v.Tokens))})
 	}
-	added := v.specialAdded(&notes)
+	added, roles := v.named(&notes)
 	files := map[string][]byte{
 		"tokenizer.json":          v.tokenizerJSON(n, added),
-		"tokenizer_config.json":   v.configJSON(added),
-		"special_tokens_map.json": v.mapJSON(),
+		"tokenizer_config.json":   v.configJSON(added, roles),
+		"special_tokens_map.json": mapJSON(roles),
 	}
 	if b := v.generationJSON(); b != nil {
 		files["generation_config.json"] = b
@@ -44,20 +44,19 @@ func (v *Vocab) HF() (map[string][]byte, []formats.Note, error) {
 	return files, notes, nil
 }
 
-// specialAdded are the added tokens, with those that have a role: transformers makes them special, so the file has to.
-func (v *Vocab) specialAdded(notes *[]formats.Note) []Added {
-	out := slices.Clone(v.Added)
+// named gives the added tokens, those with a role special as transformers makes them, and the texts of roles. A token that text alone
+// leads to cannot have its role named: transformers would cut it out of every text.
+func (v *Vocab) named(notes *[]formats.Note) ([]Added, map[string]string) {
+	added, roles := slices.Clone(v.Added), map[string]string{}
 	for _, s := range v.Specials {
-		i := slices.IndexFunc(out, func(a Added) bool { return a.ID == s.ID })
+		i := slices.IndexFunc(added, func(a Added) bool { return a.ID == s.ID })
 		if i < 0 {
-			*notes = append(*notes, formats.Note{Subject: fmt.Sprintf("token %q", v.Tokens[s.ID]), Decision: "special", Because: "it is the " + s.Role + " token, though its type does not say so", Warn: true})
-			out = append(out, Added{ID: s.ID, Content: v.Tokens[s.ID], Special: true})
-		} else if !out[i].Special {
-			out[i].Special = true
+			*notes = append(*notes, formats.Note{Subject: s.Role + " token", Decision: "named by id alone", Because: fmt.Sprintf("%q is an ordinary token; named in tokenizer_config.json it would become a special one and change how text is read", v.Tokens[s.ID]), Warn: true})
+			continue
 		}
+		added[i].Special, roles[s.Role] = true, added[i].Content
 	}
-	slices.SortFunc(out, func(a, b Added) int { return a.ID - b.ID })
-	return out
+	return added, roles
 }
 
 func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
@@ -197,8 +196,7 @@ func (v *Vocab) templateJSON(w *writer, texts []string) {
 var roleTokens = []string{"bos", "cls", "eos", "mask", "pad", "sep", "unk"}
 
 // configJSON writes tokenizer_config.json. Its class is the one that reads tokenizer.json as it stands in transformers 4 and 5.
-func (v *Vocab) configJSON(added []Added) []byte {
-	texts := v.texts()
+func (v *Vocab) configJSON(added []Added, roles map[string]string) []byte {
 	var w writer
 	w.open('{')
 	if v.AddSpacePrefix != nil {
@@ -223,8 +221,8 @@ func (v *Vocab) configJSON(added []Added) []byte {
 				w.key("clean_up_tokenization_spaces").bool(*v.CleanSpaces)
 			}
 		}
-		if id := v.Special(role); id >= 0 {
-			w.key(role + "_token").text(texts[id])
+		if t, ok := roles[role]; ok {
+			w.key(role + "_token").text(t)
 		}
 	}
 	w.key("tokenizer_class").text("PreTrainedTokenizerFast")
@@ -248,13 +246,12 @@ func (v *Vocab) chatJSON(w *writer) {
 	}
 }
 
-func (v *Vocab) mapJSON() []byte {
-	texts := v.texts()
+func mapJSON(roles map[string]string) []byte {
 	var w writer
 	w.open('{')
 	for _, role := range roleTokens {
-		if id := v.Special(role); id >= 0 {
-			w.key(role + "_token").text(texts[id])
+		if t, ok := roles[role]; ok {
+			w.key(role + "_token").text(t)
 		}
 	}
 	w.close('}')

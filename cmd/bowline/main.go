@@ -58,6 +58,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 // reported is an outcome that has been printed already and only sets the exit code.
 type reported struct{ error }
 
+func (r reported) Unwrap() error { return r.error }
+
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:                      "bowline",
@@ -69,7 +71,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Suggest:                   true,
 		UseShortOptionHandling:    false,
 		DisableSliceFlagSeparator: true,
-		Commands:                  []*cli.Command{inspectCmd(), tiesCmd(), planCmd(), convertCmd(), verifyCmd(), logitsCmd(), versionCmd()},
+		Commands:                  []*cli.Command{inspectCmd(), tiesCmd(), planCmd(), convertCmd(), verifyCmd(), logitsCmd(), demoCmd(), versionCmd()},
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage("%s", err) },
 		CommandNotFound:           nil,

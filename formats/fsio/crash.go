@@ -12,7 +12,7 @@ import (
 //     torn at sectors of 512 bytes, and a new size may be lost while later writes are kept;
 //   - an entry (a new name, a rename, a removal) is durable once its directory was synced after it; one that was not may be there
 //     or be lost, in any combination with others. A rename within a directory happens wholly or not at all; between two
-//     directories, the new name and the loss of the old one are separate;
+//     directories the new name may come without the loss of the old one, but never the other way round;
 //   - syncing a file does not make its name durable, nor syncing a directory the data of its files.
 //
 // Real file systems keep more than this. (Pillai and others, "All File Systems Are Not Created Equal", OSDI 2014, lists what they
@@ -210,14 +210,11 @@ func durable(log []change) []fate {
 				settled[i] = whole
 			}
 		case renamed:
-			if safe[c.dir] {
-				settled[i] |= 1
-			}
-			if safe[c.from] {
-				settled[i] |= 2
-			}
-			if c.dir == c.from && settled[i] != 0 {
+			switch {
+			case safe[c.from]:
 				settled[i] = whole
+			case safe[c.dir]:
+				settled[i] = 1
 			}
 		case linked, unlinked:
 			if safe[c.dir] {
@@ -291,7 +288,7 @@ func tears(c change) []fate {
 		half := fate(1)<<(min(n, 64)/2) - 1
 		return []fate{1, half, ^half, 0x5555555555555555}
 	case c.kind == renamed && c.dir != c.from:
-		return []fate{1, 2}
+		return []fate{1}
 	}
 	return nil
 }

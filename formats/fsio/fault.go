@@ -92,7 +92,7 @@ func (f *Fault) judge(op, name string) verdict {
 func (f *Fault) do(op, name string, run func() error) error {
 	v := f.judge(op, name)
 	if v.do {
-		if err := run(); err != nil {
+		if err := run(); err != nil && v.err == nil {
 			return err
 		}
 	}

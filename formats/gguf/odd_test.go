@@ -115,9 +115,8 @@ func TestExtraKeysOfALaterShard(t *testing.T) {
 // again lays out what was read and reads that: it has to be the same, but for what Layout says that it replaces.
 func again(t *testing.T, c *formats.Checkpoint) {
 	t.Helper()
-	for i, x := range c.Tensors {
+	for _, x := range c.Tensors {
 		if len(x.Name) == 64 { // read, never written
-			c.Tensors[i].Name = x.Name[:63]
 			return
 		}
 	}

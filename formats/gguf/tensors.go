@@ -181,7 +181,10 @@ func (p *part) place(w *window, infos []info, align int64) {
 		return
 	}
 	end := w.pos()
-	if len(infos) > 0 {
+	if n := len(infos); n > 0 {
+		if !infos[n-1].sized {
+			return // it takes all that is left
+		}
 		end = start + int64(next)
 	}
 	p.noteEnd(end, pad(end, align))

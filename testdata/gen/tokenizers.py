@@ -186,7 +186,7 @@ def extra():
     i = t.token_to_id
     flags = dict(lstrip=False, normalized=False, rstrip=False, single_word=False)
     decoder = {str(i("<tool>")): dict(content="<tool>", special=True, **flags), str(i("<plain>")): dict(content="<plain>", special=False, **flags), "504": dict(content="<|more|>", special=False, **flags)}
-    cfg = dict(tokenizer_class="PreTrainedTokenizerFast", eos_token="<say>", pad_token="<newpad>", unk_token="<|endoftext|>", add_bos_token=True, add_eos_token=False, added_tokens_decoder=decoder, additional_special_tokens=["<extra>"])
+    cfg = dict(tokenizer_class="PreTrainedTokenizerFast", eos_token="<say>", pad_token="<newpad>", unk_token="<|endoftext|>", add_bos_token=False, added_tokens_decoder=decoder, additional_special_tokens=["<extra>"])
     return t, cfg, dict(bos_token_id=500, eos_token_id=3, mask_token_id=7, vocab_size=512), "gpt-2", dict(files={"special_tokens_map.json": dict(sep_token="<sep>", eos_token="<say>")})
 
 
