@@ -161,27 +161,26 @@ func (w *Writer) swapSet() (durable bool, err error) {
 			old = append(old, i)
 		}
 	}
-	var steps [][]move
-	rest := old
-	if len(old) > 0 && old[0] == 0 {
-		steps = append(steps, []move{{w.final(0), w.aside(0)}})
-		rest = old[1:]
-	}
-	var away, bring []move
-	for _, i := range rest {
-		away = append(away, move{w.final(i), w.aside(i)})
+	// The first step is made durable even if it is empty: the staging directory itself has to outlive the moves out of it.
+	steps := make([][]move, 4)
+	for _, i := range old {
+		if i == 0 {
+			steps[0] = []move{{w.final(0), w.aside(0)}}
+		} else {
+			steps[1] = append(steps[1], move{w.final(i), w.aside(i)})
+		}
 	}
 	for i := 1; i < len(w.names); i++ {
-		bring = append(bring, move{w.staged(i), w.final(i)})
+		steps[2] = append(steps[2], move{w.staged(i), w.final(i)})
 	}
-	steps = append(steps, away, bring, []move{{w.staged(0), w.final(0)}})
-	for _, step := range steps {
+	steps[3] = []move{{w.staged(0), w.final(0)}}
+	for k, step := range steps {
 		for _, m := range step {
 			if err := w.move(m.from, m.to); err != nil {
 				return true, err
 			}
 		}
-		if len(step) == 0 {
+		if k > 0 && len(step) == 0 {
 			continue
 		}
 		if err := w.syncDir(w.parent); err != nil {
@@ -384,12 +383,12 @@ func (s *site) recover() error {
 		switch {
 		case s.t.Dir:
 			to = s.t.Dst
-		case i == 0:
+		case i == 0 && old != nil:
 			// The first file stands for all: it comes when the others are there to stay.
 			if err := s.fs.SyncDir(s.parent); err != nil {
 				return syncError(s.parent, err)
 			}
-		case old == nil:
+		case i > 0 && old == nil:
 			brought, err := s.brought(i)
 			if err == nil && brought {
 				err = s.remove(to)

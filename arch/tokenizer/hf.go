@@ -112,13 +112,22 @@ func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.
 // added_tokens_decoder of tokenizer_config.json lets its flags win, and keeps special_tokens_map.json and added_tokens.json from being
 // read (tokenization_utils_base.py, _from_pretrained; tried with transformers 5.23).
 func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Added, []formats.Note, error) {
-	all := slices.Clone(d.added)
+	all, index := slices.Clone(d.added), map[string]int{}
+	for i, a := range all {
+		if _, ok := index[a.Content]; ok {
+			return nil, nil, formats.Errorf(formats.Dup, "%q twice", a.Content).In("", "added_tokens")
+		}
+		index[a.Content] = i
+	}
 	find := func(content string) int {
-		return slices.IndexFunc(all, func(a Added) bool { return a.Content == content })
+		if i, ok := index[content]; ok {
+			return i
+		}
+		return -1
 	}
 	var notes []formats.Note
 	add := func(file string, a Added) {
-		a.ID = -1
+		a.ID, index[a.Content] = -1, len(all)
 		all = append(all, a)
 		notes = append(notes, formats.Note{Subject: fmt.Sprintf("added token %q", a.Content), Decision: "appended", Because: file + " names it and tokenizer.json does not", Warn: true})
 	}

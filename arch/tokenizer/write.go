@@ -54,6 +54,9 @@ func (v *Vocab) named(notes *[]formats.Note) ([]Added, map[string]string) {
 			*notes = append(*notes, formats.Note{Subject: s.Role + " token", Decision: "named by id alone", Because: fmt.Sprintf("%q is an ordinary token; named in tokenizer_config.json it would become a special one and change how text is read", v.Tokens[s.ID]), Warn: true})
 			continue
 		}
+		if !added[i].Special {
+			*notes = append(*notes, formats.Note{Subject: fmt.Sprintf("added token %q", added[i].Content), Decision: "special", Because: "transformers makes the " + s.Role + " token so"})
+		}
 		added[i].Special, roles[s.Role] = true, added[i].Content
 	}
 	return added, roles
