@@ -72,6 +72,14 @@ func (r *Report) Text(w io.Writer) error {
 	return err
 }
 
+// Line is the verdict in one line.
+func (r *Report) Line() string {
+	var b strings.Builder
+	r.Text(&b) // a Builder does not fail
+	line, _, _ := strings.Cut(b.String(), "\n")
+	return line
+}
+
 // String is what ran and how: "transformers 5.23.0 float32 eager cpu".
 func (s Subject) String() string {
 	var words []string
