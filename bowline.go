@@ -39,11 +39,16 @@ type Source struct {
 	FS     fsio.FS // nil is the operating system's
 }
 
+func (s Source) withFS() Source {
+	if s.FS == nil {
+		s.FS = fsio.OS{}
+	}
+	return s
+}
+
 // Open opens a model: headers, config and the list of its side files. The caller closes it.
 func Open(src Source) (*arch.Model, error) {
-	if src.FS == nil {
-		src.FS = fsio.OS{}
-	}
+	src = src.withFS()
 	ck, err := all.Open(src.FS, src.Path)
 	if err != nil {
 		return nil, unreadable(err, src.Path)

@@ -58,8 +58,13 @@ type StepReport struct {
 // Plan says what Convert would do and writes nothing. An existing destination is a note.
 func Plan(ctx context.Context, src Source, dst string, o ConvertOptions) (*PlanReport, error) {
 	var r *PlanReport
-	err := withModel(src, func(m *arch.Model) error {
-		p, err := plan(ctx, m, dst, o)
+	src = src.withFS()
+	dest, target, err := destination(src.FS, dst, o.To)
+	if err != nil {
+		return nil, err
+	}
+	err = withModel(src, func(m *arch.Model) error {
+		p, err := plan(ctx, m, dest, target, o)
 		if err != nil {
 			return err
 		}
@@ -76,11 +81,7 @@ func Plan(ctx context.Context, src Source, dst string, o ConvertOptions) (*PlanR
 type planned struct{ *convert.Plan }
 
 // plan judges, gathers and plans, and refuses what could only fail later.
-func plan(ctx context.Context, m *arch.Model, dst string, o ConvertOptions) (planned, error) {
-	dest, target, err := destination(m.FS, dst, o.To)
-	if err != nil {
-		return planned{}, err
-	}
+func plan(ctx context.Context, m *arch.Model, dest convert.Destination, target convert.Target, o ConvertOptions) (planned, error) {
 	if o.Require != "" {
 		t, err := ties(ctx, m)
 		if err != nil {
@@ -155,8 +156,13 @@ type TieChange struct {
 func Convert(ctx context.Context, src Source, dst string, o ConvertOptions) (*ConvertReport, error) {
 	var r *ConvertReport
 	start := time.Now()
-	err := withModel(src, func(m *arch.Model) error {
-		p, err := plan(ctx, m, dst, o)
+	src = src.withFS()
+	dest, target, err := destination(src.FS, dst, o.To)
+	if err != nil {
+		return nil, err
+	}
+	err = withModel(src, func(m *arch.Model) error {
+		p, err := plan(ctx, m, dest, target, o)
 		if err != nil {
 			return err
 		}

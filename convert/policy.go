@@ -136,6 +136,9 @@ func orShapes(g *Group) string {
 	if s := g.Describe(); s != "" {
 		return s
 	}
+	if !g.both {
+		return "only one is stored"
+	}
 	return fmt.Sprintf("shapes %v and %v", g.embed.Shape, g.head.Shape)
 }
 
@@ -148,6 +151,7 @@ func (d *draft) because(g *Group) string {
 	holds := map[Verdict]string{
 		TiedShared: "only the embedding is stored", TiedSharedHeadName: "only the head is stored", TiedAliased: "both names share one storage",
 		TiedDuplicate: "the two are equal", TiedCast: "the two are equal after widening", UntiedEqual: "the two are equal",
+		HeadMissing: "only the embedding is stored", EmbedMissing: "only the head is stored",
 	}[g.Verdict]
 	if holds == "" {
 		holds = "the two differ: " + orShapes(g)

@@ -26,7 +26,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	out := &pipe{w: stdout}
 	app := newApp(out, stderr)
-	jsonOut := slices.Contains(args, "--json")
+	jsonOut := wantsJSON(args)
 	err := func() error {
 		ordered, err := order(app, args)
 		if err != nil {
@@ -53,6 +53,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	return code
+}
+
+// wantsJSON looks for --json before the line is parsed, so that errors in it are JSON too.
+func wantsJSON(args []string) bool {
+	for _, a := range args {
+		switch a {
+		case "--":
+			return false
+		case "--json", "-json", "--json=true":
+			return true
+		}
+	}
+	return false
 }
 
 // reported is an outcome that has been printed already and only sets the exit code.
