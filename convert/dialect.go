@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -297,9 +298,18 @@ func only(ids []int64) *int64 {
 	return &ids[0]
 }
 
+// atDir places errors of the tokenizer, which names files of the model's directory.
 func atDir(err error, m *arch.Model) error {
-	if err == nil {
-		return nil
+	var out []error
+	for _, e := range formats.Errors(err) {
+		c := *e
+		if c.Path == "" {
+			c.Path = "tokenizer.json"
+		}
+		if !filepath.IsAbs(c.Path) {
+			c.Path = filepath.Join(m.Dir, c.Path)
+		}
+		out = append(out, &c)
 	}
-	return at(err, filepath.Join(m.Dir, "tokenizer.json"))
+	return errors.Join(out...)
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
@@ -195,9 +196,9 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 	p := &Plan{Source: m, To: t, Dest: dest, Notes: d.notes, Groups: d.groups, Saved: d.saved, Want: d.want, Flag: d.flag}
 	p.Target.Format = t.Format.Name
 	for i, it := range d.items {
-		n, err := formats.TensorBytes(it.to, it.shape)
+		n, err := d.bytes(it)
 		if err != nil {
-			return nil, formats.Errors(err)[0].In(it.name, "")
+			return nil, err
 		}
 		p.Target.Tensors = append(p.Target.Tensors, formats.Tensor{Name: it.name, DType: it.to, Shape: it.shape, Bytes: n, File: d.file[i], Offset: -1})
 		p.Steps = append(p.Steps, Step{Parts: it.parts, Ops: it.ops})
@@ -208,10 +209,22 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 	return p, p.place()
 }
 
+// bytes is the size of an item in the target. A type that this tool does not know keeps the size that it has.
+func (d *draft) bytes(it *item) (int64, error) {
+	if !it.to.Known() {
+		return d.m.Lookup(it.parts[0].From).Bytes, nil
+	}
+	n, err := formats.TensorBytes(it.to, it.shape)
+	if err != nil {
+		return 0, formats.Errors(err)[0].In(it.name, "")
+	}
+	return n, nil
+}
+
 // place lays the target out, so that every offset and size is known, and names the plan.
 func (p *Plan) place() error {
 	for _, t := range p.Target.Tensors {
-		if !p.To.Format.Limits.Allows(t.DType) {
+		if t.DType.Known() && !p.To.Format.Limits.Allows(t.DType) { // of unknown types the format's Layout decides
 			return formats.Errorf(formats.BadDType, "%s does not hold type %s", p.To.Format.Name, t.DType).In(t.Name, "")
 		}
 		if len(t.Shape) > p.To.Format.Limits.Rank {
@@ -229,6 +242,9 @@ func (p *Plan) place() error {
 	for _, f := range p.Layout.Files {
 		p.Target.Files = append(p.Target.Files, formats.File{Path: f.Path, Bytes: f.Bytes})
 		p.WriteBytes += f.Bytes
+	}
+	if !p.Dest.Dir { // a set is found by its first file, which has another name than was asked for
+		p.Dest.Path = filepath.Join(filepath.Dir(p.Dest.Path), p.Layout.Files[0].Path)
 	}
 	read := map[string]bool{}
 	for _, s := range p.Steps {

@@ -24,9 +24,9 @@ func (d *draft) shards() error {
 	shard, used := make([]int, len(d.items)), int64(0)
 	n := 0
 	for i, it := range d.items {
-		size, err := formats.TensorBytes(it.to, it.shape)
+		size, err := d.bytes(it)
 		if err != nil {
-			return formats.Errors(err)[0].In(it.name, "")
+			return err
 		}
 		if limit > 0 && used > 0 && used+size > limit {
 			n++
