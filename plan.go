@@ -3,6 +3,7 @@ package bowline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -183,6 +184,9 @@ func Convert(ctx context.Context, src Source, dst string, o ConvertOptions) (*Co
 			return err
 		}
 		r.UpToDate = res[0].UpToDate
+		if n := res[0].Resumed; n > 0 {
+			r.Notes = append(r.Notes, formats.Note{Subject: p.Dest.Path, Decision: "resumed", Because: fmt.Sprintf("%d bytes that an interrupted run left were kept", n)})
+		}
 		for _, f := range res[0].Written {
 			if p.Dest.Dir {
 				f.Path = filepath.Join(p.Dest.Path, f.Path)

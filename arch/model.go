@@ -103,6 +103,7 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 	if m.Config.Architecture == "" {
 		m.Config.Architecture = m.Class
 	}
+	m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], m.Config.Notes...)
 	return m, m.finish()
 }
 

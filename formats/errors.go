@@ -48,7 +48,9 @@ const (
 	Exists   Code = "E_EXISTS"   // the destination exists
 	SameFile Code = "E_SAMEFILE" // the destination is an input
 	Usage    Code = "E_USAGE"    // the request contradicts itself
-	Differs  Code = "E_DIFFERS"  // a difference, a failed verification, a verdict outside what was required
+	// Interrupted is a SIGINT or SIGTERM.
+	Interrupted Code = "E_INTERRUPTED"
+	Differs     Code = "E_DIFFERS" // a difference, a failed verification, a verdict outside what was required
 )
 
 // Error is one problem: where it is, what was found and what was expected. Offset is -1 where there is none.

@@ -99,10 +99,12 @@ func prepare(fsys fsio.FS, t Target, l Layout, inputs []string) (*Writer, error)
 		return nil, err
 	}
 	// Refusing comes before locking, which makes a file, unless something is to be cleared up that may be what is in the way.
-	if err := s.vacant(); err != nil {
+	if err := s.vacant(); CodeOf(err) == Exists {
 		if pending, err2 := s.pending(); err2 != nil || !pending {
 			return nil, errors.Join(err, err2)
 		}
+	} else if err != nil {
+		return nil, err
 	}
 	w.made, err = s.parents()
 	if err == nil {

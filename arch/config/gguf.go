@@ -90,6 +90,9 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 	if m.Rope.Type == "none" {
 		m.Rope.Type = "default"
 	}
+	if !(m.Rope.Theta > 0) {
+		keep(formats.Errorf(formats.Bounds, "got %v, want a positive number", m.Rope.Theta).In("", arch+".rope.freq_base"))
+	}
 	for _, k := range []struct {
 		key string
 		to  func(int64)
@@ -204,6 +207,12 @@ func (m *Model) ToHF(params []Param) []byte {
 
 // formatFloat writes a float as Python's json does: with a point or an exponent, so that it is read back as a float.
 func formatFloat(f float64) string {
+	switch {
+	case f != f:
+		return "NaN"
+	case math.IsInf(f, 0):
+		return strings.Replace(strings.TrimPrefix(strconv.FormatFloat(f, 'g', -1, 64), "+"), "Inf", "Infinity", 1)
+	}
 	s := strconv.FormatFloat(f, 'g', -1, 64)
 	if f != 0 && (math.Abs(f) >= 1e16 || math.Abs(f) < 1e-4) {
 		return s

@@ -41,6 +41,13 @@ type Model struct {
 
 	// Tie is the tie flag at each level that states it, outermost first.
 	Tie []Declared
+
+	// Notes are contradictions of the source, and how they were read.
+	Notes []formats.Note
+}
+
+func (m *Model) note(subject, decision, because string) {
+	m.Notes = append(m.Notes, formats.Note{Subject: subject, Decision: decision, Because: because, Warn: true})
 }
 
 // Declared is one explicit statement of the tie flag.
@@ -203,20 +210,29 @@ var ropeTypes = map[string]bool{"default": true, "linear": true, "llama3": true}
 // Computes reports whether the position encoding is one that the forward passes and GGUF tables know.
 func (r Rope) Computes() bool { return ropeTypes[r.Type] }
 
-// readRope reads v4's rope_theta and rope_scaling and v5's rope_parameters as transformers 5 does: rope_scaling beats rope_parameters,
-// and without it rope_parameters.rope_theta beats the root's.
+// readRope reads v4's rope_theta and rope_scaling and v5's rope_parameters as transformers 5 does: rope_scaling, if it holds anything,
+// replaces rope_parameters whole, and the root's rope_theta counts where neither states one.
+// Source: transformers modeling_rope_utils.py, convert_rope_params_to_dict.
 func (m *Model) readRope(d *Doc) error {
 	r := &m.Rope
 	r.Type, r.Theta = "default", 10000
 	var errs []error
 	group := ""
 	for _, g := range []string{"rope_scaling", "rope_parameters"} {
-		if d.Has(g) && group == "" {
-			group = g
-			if !d.IsObject(g) {
-				return formats.Errorf(formats.BadType, "got %s, want an object or null", d.Raw(g)).At(d.Path, -1).In("", g)
-			}
+		if !d.Has(g) {
+			continue
 		}
+		if !d.IsObject(g) {
+			return formats.Errorf(formats.BadType, "got %s, want an object or null", d.Raw(g)).At(d.Path, -1).In("", g)
+		}
+		if len(d.Keys(g)) == 0 {
+			continue
+		}
+		if group != "" {
+			m.note(g, "not read", "rope_scaling is there too, and transformers 5 lets it win")
+			continue
+		}
+		group = g
 	}
 	float := func(to *float64, path ...string) bool {
 		v, ok, err := d.Float(path...)
@@ -237,18 +253,26 @@ func (m *Model) readRope(d *Doc) error {
 				r.Type = s
 			}
 		}
-		if group == "rope_parameters" || !root {
-			float(&r.Theta, "rope_parameters", "rope_theta")
+		if outer := r.Theta; float(&r.Theta, group, "rope_theta") && root && r.Theta != outer {
+			m.note("rope_theta", strconv.FormatFloat(r.Theta, 'g', -1, 64), group+" states it, and transformers 5 lets that beat the root's")
 		}
 		float(&r.Factor, group, "factor")
 		float(&r.Low, group, "low_freq_factor")
 		float(&r.High, group, "high_freq_factor")
-		if v, ok, err := d.Int(group, "original_max_position_embeddings"); err != nil {
+		const key = "original_max_position_embeddings"
+		inner, stated, err := d.Int(group, key)
+		outer, mirrored, err2 := d.Int(key)
+		if err = errors.Join(err, err2); err != nil {
 			errs = append(errs, err)
-		} else if ok {
-			r.Original = v
-		} else if v, ok, err := d.Int("original_max_position_embeddings"); err == nil && ok {
-			r.Original = v
+		}
+		switch {
+		case stated:
+			r.Original = inner
+			if mirrored && outer != inner {
+				m.note(key, strconv.FormatInt(inner, 10), "it is what "+group+" says; the root says "+strconv.FormatInt(outer, 10))
+			}
+		case mirrored:
+			r.Original = outer
 		}
 		need := func(ok bool, key string) {
 			if !ok {
@@ -271,8 +295,9 @@ func (m *Model) readRope(d *Doc) error {
 	return errors.Join(errs...)
 }
 
-// Divisors are llama3's rope factors, one for each pair of a head, in float32 as llama.cpp's converter computes them with torch:
-// 1 for short wavelengths, factor for long ones, a ramp between. Nil for other types.
+// Divisors are llama3's rope factors, one for each pair of a head: 1 for short wavelengths, factor for long ones, a ramp between. Nil for
+// other types. They are those of llama.cpp's converter bit for bit, which computes them in torch's float32, where a number divided by a
+// tensor is the number times the rounded reciprocal.
 // Source: llama.cpp conversion/llama.py, generate_extra_tensors; transformers modeling_rope_utils.py, _compute_llama3_parameters.
 func (r Rope) Divisors(headDim int64) []float32 {
 	if r.Factors != nil {
@@ -287,15 +312,16 @@ func (r Rope) Divisors(headDim int64) []float32 {
 	for i := range out {
 		exp := float32(2*i) / float32(headDim)
 		freq := 1 / float32(math.Pow(float64(float32(r.Theta)), float64(exp)))
-		wave := float32(2*math.Pi) / freq
+		wave := float32(1/freq) * float32(2*math.Pi)
 		switch {
 		case wave < highWave:
 			out[i] = 1
 		case wave > lowWave:
 			out[i] = float32(r.Factor)
 		default:
-			smooth := (float32(r.Original)/wave - float32(r.Low)) / float32(r.High-r.Low)
-			ramp := float32((1 - smooth) / float32(r.Factor))
+			turns := float32(float32(1/wave) * float32(r.Original))
+			smooth := float32(turns-float32(r.Low)) / float32(r.High-r.Low)
+			ramp := float32(1-smooth) / float32(r.Factor)
 			out[i] = 1 / float32(ramp+smooth)
 		}
 	}

@@ -35,6 +35,8 @@ func TestMalformed(t *testing.T) {
 	}{
 		{"sound", file{"tokenizer.json": minimal}, 0, "", ""},
 		{"sound, more rows", file{"tokenizer.json": minimal}, 9, "", ""},
+		{"merges before the vocabulary", swap(`"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]`, `"merges": [["a", "b"]], "vocab": {"a": 0, "b": 1, "ab": 2}`), 0, "", ""},
+		{"merges before another vocabulary", swap(`"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]`, `"merges": [["a", "b"]], "vocab": {"a": 0, "ab": 1, "c": 2}`), 0, formats.Mismatch, `"a" and "b"`},
 		{"no file", file{}, 0, formats.Missing, "tokenizer.json"},
 		{"empty", file{"tokenizer.json": ""}, 0, formats.JSON, "EOF"},
 		{"cut short", file{"tokenizer.json": minimal[:len(minimal)-2]}, 0, formats.JSON, "EOF"},

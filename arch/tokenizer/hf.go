@@ -37,7 +37,6 @@ func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.
 		return nil, nil, err
 	}
 	d, err := parse("tokenizer.json", b)
-	b = nil // its size is that of the vocabulary
 	if err != nil {
 		return nil, nil, err
 	}
@@ -308,16 +307,7 @@ func (v *Vocab) fill(d *document, added []Added, rows int, note func(subject, de
 		}
 		v.Unk = int(unk)
 	}
-	v.Merges = make([][2]int32, len(m.merges))
-	for i, pair := range m.merges {
-		a, okA := m.vocab[pair[0]]
-		b, okB := m.vocab[pair[1]]
-		_, okAB := m.vocab[pair[0]+pair[1]]
-		if !okA || !okB || !okAB {
-			return formats.Errorf(formats.Mismatch, "merge %d of %q and %q names what is no token", i, pair[0], pair[1]).In("", "model.merges")
-		}
-		v.Merges[i] = [2]int32{a, b}
-	}
+	v.Merges = m.merges
 	slices.SortFunc(v.Added, func(a, b Added) int { return a.ID - b.ID })
 	return nil
 }

@@ -31,7 +31,8 @@ type document struct {
 type model struct {
 	kind         string
 	vocab        map[string]int32
-	merges       [][2]string
+	merges       [][2]int32
+	early        [][2]string // merges that come before the vocabulary
 	unk          string
 	prefix       string // continuing_subword_prefix
 	suffix       string // end_of_word_suffix
@@ -226,7 +227,7 @@ func (a addedJSON) token() Added {
 func (r *reader) model(m *model) error {
 	text := map[string]*string{"type": &m.kind, "unk_token": &m.unk, "continuing_subword_prefix": &m.prefix, "end_of_word_suffix": &m.suffix}
 	flag := map[string]*bool{"fuse_unk": &m.fuseUnk, "byte_fallback": &m.byteFallback, "ignore_merges": &m.ignoreMerges}
-	return r.object("model", func(key string) error {
+	err := r.object("model", func(key string) error {
 		field := "model." + key
 		switch {
 		case key == "vocab" && (m.kind == "" || m.kind == "BPE"):
@@ -245,6 +246,16 @@ func (r *reader) model(m *model) error {
 		m.dropout = m.dropout || key == "dropout" && string(v) != "null" && strings.Trim(string(v), "0.") != ""
 		return nil
 	})
+	if err != nil || m.refuse() != nil {
+		return err // the caller refuses another kind by name
+	}
+	for _, pair := range m.early {
+		if err := r.merge(m, pair); err != nil {
+			return err
+		}
+	}
+	m.early = nil
+	return nil
 }
 
 // vocab reads an object of ids. Anything else is the vocabulary of another kind of model, to be named by the caller.
@@ -292,13 +303,15 @@ func (r *reader) merges(m *model) error {
 		if s, ok := t.(string); ok {
 			a, b, ok := strings.Cut(s, " ")
 			if !ok || strings.Contains(b, " ") {
-				return r.fail(formats.JSON, field, "merge %d is %q, want two parts", len(m.merges), s)
+				return r.fail(formats.JSON, field, "merge %d is %q, want two parts", len(m.merges)+len(m.early), s)
 			}
-			m.merges = append(m.merges, [2]string{a, b})
+			if err := r.merge(m, [2]string{a, b}); err != nil {
+				return err
+			}
 			continue
 		}
 		if t != json.Delim('[') {
-			return r.fail(formats.BadType, field, "merge %d is %s", len(m.merges), kindOf(t))
+			return r.fail(formats.BadType, field, "merge %d is %s", len(m.merges)+len(m.early), kindOf(t))
 		}
 		var pair [2]string
 		for i := range pair {
@@ -308,138 +321,32 @@ func (r *reader) merges(m *model) error {
 			}
 			s, ok := t.(string)
 			if !ok {
-				return r.fail(formats.BadType, field, "part of merge %d is %s", len(m.merges), kindOf(t))
+				return r.fail(formats.BadType, field, "part of merge %d is %s", len(m.merges)+len(m.early), kindOf(t))
 			}
 			pair[i] = s
 		}
 		if err := r.delim(field, ']'); err != nil {
 			return err
 		}
-		m.merges = append(m.merges, pair)
+		if err := r.merge(m, pair); err != nil {
+			return err
+		}
 	}
 	return r.delim(field, ']')
 }
 
-// steps reads a pre-tokenizer, sequences within sequences flattened.
-func steps(raw json.RawMessage) ([]Step, error) {
-	var out []Step
-	for todo, n := []json.RawMessage{raw}, 0; len(todo) > 0; n++ {
-		if n > maxSteps {
-			return nil, formats.Errorf(formats.Limit, "more than %d steps", maxSteps).In("", "pre_tokenizer")
-		}
-		raw := todo[0]
-		todo = todo[1:]
-		if len(raw) == 0 {
-			continue
-		}
-		var s struct {
-			Type          string
-			Pretokenizers []json.RawMessage
-			Pattern       json.RawMessage
-			Behavior      string
-			Invert        bool
-			Individual    bool  `json:"individual_digits"`
-			AddPrefix     *bool `json:"add_prefix_space"`
-			UseRegex      *bool `json:"use_regex"`
-			TrimOffsets   bool  `json:"trim_offsets"`
-		}
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return nil, formats.Errorf(formats.JSON, "%w", err).In("", "pre_tokenizer")
-		}
-		switch s.Type {
-		case "Sequence":
-			todo = append(append([]json.RawMessage(nil), s.Pretokenizers...), todo...)
-		case "Split":
-			var p struct{ String, Regex *string }
-			if err := json.Unmarshal(s.Pattern, &p); err != nil || (p.String == nil) == (p.Regex == nil) {
-				return nil, formats.Errorf(formats.JSON, "pattern is %s", s.Pattern).In("", "pre_tokenizer.pattern")
-			}
-			step := Step{Kind: s.Type, Behavior: s.Behavior, Invert: s.Invert, Literal: p.Regex == nil}
-			if step.Literal {
-				step.Pattern = *p.String
-			} else {
-				step.Pattern = *p.Regex
-			}
-			out = append(out, step)
-		case "Digits":
-			out = append(out, Step{Kind: s.Type, Individual: s.Individual})
-		case "ByteLevel":
-			// The library's defaults for the two flags are true.
-			out = append(out, Step{Kind: s.Type, AddPrefix: s.AddPrefix == nil || *s.AddPrefix, UseRegex: s.UseRegex == nil || *s.UseRegex, TrimOffsets: s.TrimOffsets})
-		case "Punctuation":
-			out = append(out, Step{Kind: s.Type, Behavior: s.Behavior})
-		default:
-			out = append(out, Step{Kind: s.Type, Unrecognized: string(raw)})
-		}
-	}
-	return out, nil
-}
-
-// normalizers reads the names of a normalizer's parts.
-func normalizers(raw json.RawMessage) ([]string, error) {
-	var out []string
-	for todo, count := []json.RawMessage{raw}, 0; len(todo) > 0; count++ {
-		if count > maxSteps {
-			return nil, formats.Errorf(formats.Limit, "more than %d steps", maxSteps).In("", "normalizer")
-		}
-		raw := todo[0]
-		todo = todo[1:]
-		if len(raw) == 0 {
-			continue
-		}
-		var n struct {
-			Type        string
-			Normalizers []json.RawMessage
-		}
-		if err := json.Unmarshal(raw, &n); err != nil {
-			return nil, formats.Errorf(formats.JSON, "%w", err).In("", "normalizer")
-		}
-		if n.Type == "Sequence" {
-			todo = append(append([]json.RawMessage(nil), n.Normalizers...), todo...)
-			continue
-		}
-		switch n.Type {
-		case "NFC", "NFD", "NFKC", "NFKD":
-			out = append(out, n.Type)
-		default:
-			return nil, formats.Errorf(formats.Unsupported, "normalizer is %s", n.Type).In("", "normalizer")
-		}
-	}
-	return out, nil
-}
-
-// refuse says what a model is if it is not byte-level BPE.
-func (m *model) refuse() error {
-	switch {
-	case m.kind != "" && m.kind != "BPE":
-		return formats.Errorf(formats.Unsupported, "got %s, want byte-level BPE", m.kind).In("", "model.type")
-	case m.byteFallback:
-		return formats.Errorf(formats.Unsupported, "got BPE with byte_fallback (a converted SentencePiece model), want byte-level BPE").In("", "model.byte_fallback")
-	case m.prefix != "" || m.suffix != "":
-		return formats.Errorf(formats.Unsupported, "got subword marks %q and %q, want none", m.prefix, m.suffix).In("", "model.continuing_subword_prefix")
-	case m.vocab == nil:
-		return formats.Errorf(formats.Missing, "no vocabulary").In("", "model.vocab")
-	}
-	return nil
-}
-
-func boolOf(raw json.RawMessage) *bool {
-	var b bool
-	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &b) != nil {
+// merge keeps a merge as ids, which are an eighth of its text, unless the vocabulary is yet to come.
+func (r *reader) merge(m *model, pair [2]string) error {
+	if m.vocab == nil {
+		m.early = append(m.early, pair)
 		return nil
 	}
-	return &b
-}
-
-// contentOf reads a special token of tokenizer_config.json: a string, or an object that has its content.
-func contentOf(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		return s
+	a, okA := m.vocab[pair[0]]
+	b, okB := m.vocab[pair[1]]
+	_, okAB := m.vocab[pair[0]+pair[1]]
+	if !okA || !okB || !okAB {
+		return r.fail(formats.Mismatch, "model.merges", "merge %d of %q and %q names what is no token", len(m.merges), pair[0], pair[1])
 	}
-	var o struct{ Content string }
-	if json.Unmarshal(raw, &o) == nil {
-		return o.Content
-	}
-	return ""
+	m.merges = append(m.merges, [2]int32{a, b})
+	return nil
 }

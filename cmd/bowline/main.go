@@ -41,6 +41,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = formats.Errorf(formats.IO, "writing the results: %w", out.err)
 	}
 	code := exitCode(ctx, err)
+	if code == 130 || code == 143 {
+		err = formats.Errorf(formats.Interrupted, "%s: the destination is as it was", context.Cause(ctx))
+	}
 	if code != 0 && jsonOut && !errors.As(err, new(reported)) {
 		printError(out, err, code)
 	} else if err != nil && !errors.As(err, new(reported)) {

@@ -2,7 +2,6 @@ package fsio
 
 import (
 	"io/fs"
-	"maps"
 	"slices"
 )
 
@@ -301,16 +300,3 @@ func next(seed *uint64) uint64 {
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return z ^ z>>31
 }
-
-// Clone is an independent copy of what is there now, with an empty log. Locks are not held in it: it is what another process
-// would find after this one was killed.
-func (m *Mem) Clone() *Mem {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.image().replay(nil, nil)
-	s.Space = m.Space
-	return s
-}
-
-// Names lists Tree's names in order.
-func (m *Mem) Names() []string { return slices.Sorted(maps.Keys(m.Tree())) }

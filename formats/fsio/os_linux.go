@@ -11,11 +11,11 @@ import (
 func allocate(f *os.File, size int64) error {
 	if size > 0 {
 		err := control(f, func(fd uintptr) error { return unix.Fallocate(int(fd), 0, 0, size) })
-		if err == nil || !(errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS)) {
+		if err != nil && !errors.Is(err, syscall.ENOTSUP) && !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.ENOSYS) {
 			return err
 		}
 	}
-	return f.Truncate(size)
+	return f.Truncate(size) // fallocate does not shrink
 }
 
 func flush(f *os.File, off, n int64) {

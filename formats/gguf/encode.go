@@ -2,7 +2,6 @@ package gguf
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/bowline-ml/bowline/formats"
 )
@@ -19,11 +18,11 @@ func encode(h formats.Header, f, n int, tensors []int, places []formats.Place) (
 		}
 	}
 	if n > 1 {
-		if len(h.Tensors) > math.MaxInt32 {
-			return nil, formats.Errorf(formats.Limit, "got %d tensors, want at most %d", len(h.Tensors), math.MaxInt32)
-		}
 		kvs = append(kvs, formats.KV{Key: splitNo, Value: uint16(f)}, formats.KV{Key: splitCount, Value: uint16(n)},
 			formats.KV{Key: splitTensors, Value: int32(len(h.Tensors))})
+	}
+	if len(tensors) > maxEntries || len(kvs) > maxEntries {
+		return nil, formats.Errorf(formats.Limit, "got %d tensors and %d metadata entries, want at most %d of each in a file", len(tensors), len(kvs), maxEntries)
 	}
 	le := binary.LittleEndian
 	b := make([]byte, 0, estimate(kvs, h.Tensors, tensors))

@@ -3,11 +3,11 @@
 package gguf
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
@@ -33,7 +33,7 @@ var Format = formats.Format{
 }
 
 func sniff(head []byte, size int64) bool {
-	return strings.HasPrefix(string(head[:min(len(head), 4)]), magic)
+	return bytes.HasPrefix(head, []byte(magic))
 }
 
 func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Checkpoint, error) {

@@ -192,6 +192,28 @@ func TestWritesWhatGGUFPyWrote(t *testing.T) {
 	}
 }
 
+// llama.cpp's converter too.
+func TestWritesWhatTheConverterWrote(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/gguf/llamacpp/*.gguf")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		want, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := gguf.Format.Open(formatstest.OneFile(want), "/", []string{"m.gguf"}, "")
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		defer c.Close()
+		if got := rewrite(t, c)["m.gguf"]; !bytes.Equal(got, want) {
+			t.Errorf("%s: got %d bytes, want %d, first other at %d", name, len(got), len(want), firstOther(got, want))
+		}
+	}
+}
+
 func firstOther(a, b []byte) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {

@@ -84,7 +84,7 @@ func fileNames(h formats.Header) ([]string, error) {
 			names = append(names, t.File)
 		}
 	}
-	if len(names) == 0 {
+	if len(names) == 0 && len(h.Tensors) == 0 {
 		problems = append(problems, formats.Errorf(formats.Missing, "there are no tensors, and no file is named"))
 	}
 	if len(names) > maxShards {

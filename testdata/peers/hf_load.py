@@ -1,12 +1,19 @@
 """Load a model directory with transformers and record what it computes.
 
     python hf_load.py DIR [--tokens 1,2,3 --out FILE [--hidden]] [--tf4]
+    python hf_load.py --jobs [--tf4]
 
 Float32, eager attention, CPU. Prints one JSON object: the version, the missing and
 unexpected keys, warnings, whether head and embedding share memory. With --tokens,
 FILE gets logits and input_ids; with --hidden also embed, L.{i}.out (the output of
 layer i, before the final norm) and final_norm. --tf4 uses the transformers 4 that
 .ci/peers.sh puts beside the newer one.
+
+--jobs reads jobs from stdin (see jobs.py), each one of
+    {"dir", "tokens", "out", "hidden"}   as above
+    {"new", "config", "dtype", "shard", "seed", "tokens", "out"}
+                                         a new LlamaForCausalLM, random in every tensor, saved into the directory new
+    {"tokenizer", "gguf", "texts"}       ids by AutoTokenizer of a directory, or of the file gguf in it
 """
 import argparse
 import json
@@ -37,6 +44,9 @@ def load(path):
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     head, embed = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    # A tensor that lies somewhere in a mapped file is multiplied in another order than an aligned one.
+    for p in model.parameters():
+        p.data = p.data.clone()
     return model.eval(), dict(
         engine="transformers", engine_version=transformers.__version__,
         missing=sorted(info["missing_keys"]), unexpected=sorted(info["unexpected_keys"]),
@@ -85,28 +95,78 @@ def metadata(info):
                 dtype="float32", attn_implementation="eager", device="cpu")
 
 
+def trace(model, info, ids, out=None, hidden=False):
+    """Run a model and say so in info."""
+    import numpy as np
+
+    got = run(model, ids, hidden)
+    info["shape"] = list(got["logits"].shape)
+    info["argmax"] = got["logits"].argmax(1).tolist()
+    if out:
+        save(out, {"input_ids": np.array(ids, np.int64), **got}, metadata(info))
+        info["out"] = out
+    return info
+
+
+def new(job):
+    """Save a random model as transformers saves them, and run it as it is in memory."""
+    import hashlib
+
+    import torch
+    import transformers
+
+    torch.manual_seed(job["seed"])
+    config = transformers.LlamaConfig(**job["config"], attn_implementation="eager")
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            x = torch.randn(p.shape)
+            p.copy_(1 + 0.3 * x if name.endswith("norm.weight") else 0.2 * x if p.dim() == 1 else x / p.shape[1] ** 0.5)
+    model = model.to(getattr(torch, job["dtype"]))
+    model.save_pretrained(job["new"], max_shard_size=job["shard"])
+    tensors = {n: dict(dtype=str(x.dtype)[6:], shape=list(x.shape), sha256=hashlib.sha256(x.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest())
+               for n, x in model.state_dict().items()}
+    info = dict(engine="transformers", engine_version=transformers.__version__, tensors=tensors)
+    return trace(model.float().eval(), info, job["tokens"], job["out"])
+
+
+def tokenize(job):
+    import transformers
+
+    more = {"gguf_file": job["gguf"]} if job.get("gguf") else {}
+    t = transformers.AutoTokenizer.from_pretrained(job["tokenizer"], **more)
+    return dict(engine="transformers", engine_version=transformers.__version__, kind=type(t).__name__,
+                ids=[t(x)["input_ids"] for x in job["texts"]], plain=[t(x, add_special_tokens=False)["input_ids"] for x in job["texts"]])
+
+
+def do(job):
+    if "new" in job:
+        return new(job)
+    if "tokenizer" in job:
+        return tokenize(job)
+    model, info = load(job["dir"])
+    return trace(model, info, job["tokens"], job["out"], job.get("hidden", False)) if job.get("tokens") else info
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("dir")
+    p.add_argument("dir", nargs="?")
     p.add_argument("--tokens", default="")
     p.add_argument("--out")
     p.add_argument("--hidden", action="store_true")
     p.add_argument("--tf4", action="store_true")
+    p.add_argument("--jobs", action="store_true")
     a = p.parse_args()
     if a.tf4:
         sys.path.insert(0, str(PEERS / "tf4"))
-    import numpy as np
+    if a.jobs:
+        import jobs
 
-    model, info = load(a.dir)
-    if a.tokens:
-        ids = [int(x) for x in a.tokens.replace(",", " ").split()]
-        got = run(model, ids, a.hidden)
-        info["shape"] = list(got["logits"].shape)
-        info["argmax"] = got["logits"].argmax(1).tolist()
-        if a.out:
-            save(a.out, {"input_ids": np.array(ids, np.int64), **got}, metadata(info))
-            info["out"] = a.out
-    print(json.dumps(info))
+        return jobs.serve(do)
+    if not a.dir:
+        p.error("DIR or --jobs")
+    ids = [int(x) for x in a.tokens.replace(",", " ").split()]
+    print(json.dumps(do(dict(dir=a.dir, tokens=ids, out=a.out, hidden=a.hidden))))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
     python llama_logits.py FILE IDS OUT      IDS is 1,2,3; OUT gets logits [T, V] and input_ids
     python llama_logits.py --check           only loads the library
+    python llama_logits.py --jobs            {"file", "tokens", "out"} or {"file", "texts"} a line, see jobs.py; texts give ids,
+                                             with and without special tokens
 
 The library is $BOWLINE_PEERS/libllama/libllama.so, or $BOWLINE_LIBLLAMA names its folder.
 Its parameter structs change with every release, and setting the wrong slot gives wrong
 logits without an error, so the slots are found by their documented defaults and the
 program stops when those are not where they are expected.
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -60,6 +63,10 @@ def library():
         ("llama_batch_init", Batch, [ctypes.c_int32] * 3),
         ("llama_decode", ctypes.c_int32, [p, Batch]),
         ("llama_get_logits", ctypes.POINTER(ctypes.c_float), [p]),
+        ("llama_tokenize", ctypes.c_int32, [p, ctypes.c_char_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32, ctypes.c_bool, ctypes.c_bool]),
+        ("llama_batch_free", None, [Batch]),
+        ("llama_free", None, [p]),
+        ("llama_model_free", None, [p]),
     ]:
         f = getattr(lib, name)
         f.restype, f.argtypes = result, arguments
@@ -90,44 +97,79 @@ def context_params(lib, tokens):
     return c
 
 
-def logits(lib, path, ids):
-    import numpy as np
-
+@contextlib.contextmanager
+def opened(lib, path):
+    LOG.clear()
     model = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
     if not model:
         raise SystemExit("libllama: " + "; ".join(t for level, t in LOG if level == 4 and t))
-    vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
-    ctx = lib.llama_init_from_model(model, context_params(lib, len(ids)))
-    if not ctx:
-        raise SystemExit("libllama: no context")
-    # read back what the library believes it was given
-    said = " ".join(t for _, t in LOG)
-    if "K (f32)" not in said or "V (f32)" not in said or "flash_attn            = disabled" not in said:
-        raise SystemExit("libllama: the cache is not F32, or flash attention is on")
-    b = lib.llama_batch_init(len(ids), 0, 1)
-    b.n_tokens = len(ids)
-    for i, t in enumerate(ids):
-        b.token[i], b.pos[i], b.n_seq_id[i], b.logits[i] = t, i, 1, 1
-        b.seq_id[i][0] = 0
-    if rc := lib.llama_decode(ctx, b):
-        raise SystemExit(f"libllama: llama_decode: {rc}")
-    return np.ctypeslib.as_array(lib.llama_get_logits(ctx), (len(ids), vocab)).copy()
+    yield model
+    lib.llama_model_free(model)
+
+
+def logits(lib, path, ids):
+    import numpy as np
+
+    with opened(lib, path) as model:
+        vocab = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(model))
+        ctx = lib.llama_init_from_model(model, context_params(lib, len(ids)))
+        if not ctx:
+            raise SystemExit("libllama: no context")
+        # read back what the library believes it was given
+        said = " ".join(t for _, t in LOG)
+        if "K (f32)" not in said or "V (f32)" not in said or "flash_attn            = disabled" not in said:
+            raise SystemExit("libllama: the cache is not F32, or flash attention is on")
+        b = lib.llama_batch_init(len(ids), 0, 1)
+        b.n_tokens = len(ids)
+        for i, t in enumerate(ids):
+            b.token[i], b.pos[i], b.n_seq_id[i], b.logits[i] = t, i, 1, 1
+            b.seq_id[i][0] = 0
+        if rc := lib.llama_decode(ctx, b):
+            raise SystemExit(f"libllama: llama_decode: {rc}")
+        y = np.ctypeslib.as_array(lib.llama_get_logits(ctx), (len(ids), vocab)).copy()
+        lib.llama_batch_free(b)
+        lib.llama_free(ctx)
+    return y
+
+
+def tokenize(lib, path, texts):
+    """Ids of texts, in which special tokens are looked for; with what the model puts around a text, and without."""
+    out = dict(ids=[], plain=[], engine="llama.cpp", engine_version=version())
+    with opened(lib, path) as model:
+        vocab = lib.llama_model_get_vocab(model)
+        for name, special in (("ids", True), ("plain", False)):
+            for text in texts:
+                raw = text.encode()
+                buf = (ctypes.c_int32 * (len(raw) + 16))()
+                n = lib.llama_tokenize(vocab, raw, len(raw), buf, len(buf), special, True)
+                if n < 0:
+                    raise SystemExit(f"libllama: llama_tokenize: {n}")
+                out[name].append(list(buf[:n]))
+    return out
+
+
+def write(lib, path, ids, out):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    y = logits(lib, path, ids)
+    meta = dict(schema="logits/v1", engine="llama.cpp", engine_version=version(), dtype="float32",
+                attn_implementation="no flash attention, F32 cache", device="cpu")
+    save_file({"logits": y, "input_ids": np.array(ids, np.int64)}, out, meta)
+    return dict(file=str(path), out=out, shape=list(y.shape), argmax=y.argmax(1).tolist(), **meta)
 
 
 def main():
     if sys.argv[1:] == ["--check"]:
         context_params(library(), 512)
         return
-    path, ids, out = sys.argv[1:]
-    import numpy as np
-    from safetensors.numpy import save_file
+    if sys.argv[1:] == ["--jobs"]:
+        import jobs
 
-    ids = [int(x) for x in ids.replace(",", " ").split()]
-    y = logits(library(), path, ids)
-    meta = dict(schema="logits/v1", engine="llama.cpp", engine_version=version(), dtype="float32",
-                attn_implementation="no flash attention, F32 cache", device="cpu")
-    save_file({"logits": y, "input_ids": np.array(ids, np.int64)}, out, meta)
-    print(json.dumps(dict(file=str(path), out=out, shape=list(y.shape), argmax=y.argmax(1).tolist(), **meta)))
+        lib = library()
+        return jobs.serve(lambda job: tokenize(lib, job["file"], job["texts"]) if "texts" in job else write(lib, job["file"], job["tokens"], job["out"]))
+    path, ids, out = sys.argv[1:]
+    print(json.dumps(write(library(), path, [int(x) for x in ids.replace(",", " ").split()], out)))
 
 
 def version():
