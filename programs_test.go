@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -237,4 +238,31 @@ func (b *table) print(t *testing.T, file string) {
 	if err := os.WriteFile(file, []byte(s.String()), 0o666); err != nil {
 		t.Error(err)
 	}
+}
+
+// texts are what tokenizers are asked to read: prose, code, chat, scripts, blanks, and random mixtures of them, the same every time.
+func texts() []string {
+	list := []string{
+		"", " ", "   ", "\n", "\r\n\t ", "a", "Hello, World!", "  leading and trailing  ", "A bowline holds; a granny knot slips.",
+		"It's what they'd've said, isn't it? WE'LL SEE.", "rock’n’roll l’été d'accord", "0", "12345678901234567890", "3.14159 1,000,000 1e-9 0x7fff",
+		"func main() {\n\tfmt.Println(\"hi\")\n}\n", "for (int i=0;i<n;++i) { a[i] += b[i]*c; } // sum\r\n", "SELECT * FROM t WHERE x >= 10 AND name LIKE '%a_b%';",
+		"<html><body class=\"x\">&nbsp;</body></html>", "{\"a\": [1, 2.5, null], \"b\": \"c\\n\"}", "def f(x):\n    if x:\n        return x ** 2\n    return None\n",
+		"https://example.com/path?q=1&r=%20#top user@example.com", "/usr/local/bin/../lib C:\\Windows\\System32", "$12.50 €3,99 £7 ¥800 50% 1/2 #1 @home",
+		"Übermäßig größere Straßen", "Ça va très bien, naïve façade", "Žluťoučký kůň úpěl ďábelské ódy", "Съешь ещё этих мягких французских булок", "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία",
+		"我能吞下玻璃而不伤身体。", "いろはにほへと ちりぬるを", "키스의 고유조건은 입술끼리", "عربي ١٢٣ نص", "דג סקרן שט בים", "ऋषियों को सताने वाले", "เป็นมนุษย์สุดประเสริฐ", "Tôi có thể ăn thủy tinh",
+		"😀😃 👨‍👩‍👧 🇳🇴 👍🏽", "x² + y³ ≠ z⁴ ∑∫√ ⅓ Ⅻ", "a\u00a0b\u2003c\u3000d\u200be", "\u0000\u0001\u007f\u0085", "\ufeffstart", "é é ﬁ Å", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𐍈 𠀀",
+		"<|endoftext|>", "text<|endoftext|>text", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n", "<|begin_of_text|>Hi<|eot_id|>", "<fim_prefix>x<fim_suffix>y<fim_middle>",
+		"<|not_a_token|> <| endoftext |>", "------ ====== ...... !!!!!! ??????", "a  b   c    d     e", "line one\n\nline three\n\n\n\nline seven", "\t\tindented\n\t\t\tmore\n", "MixedCASE camelCase snake_case kebab-case SHOUT",
+		"1st 2nd 3rd 10th 2024-11-23T20:22:10Z", "''\"\"``«»„“", "ĠĊĉ ▁token Ġ", "antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis",
+	}
+	r := rand.New(rand.NewSource(20261123))
+	parts := strings.Split("the|Knot| |  |\n|\t|é|ß|漢字|かな|мир|שלום|9|42|1999|'s|'LL|.|,|!?|--|_|😀|\u0301|\u00a0|(|)|{}|=>|http|://|<|\\", "|")
+	for range 30 {
+		var s strings.Builder
+		for range 3 + r.Intn(25) {
+			s.WriteString(parts[r.Intn(len(parts))])
+		}
+		list = append(list, s.String())
+	}
+	return list
 }

@@ -58,8 +58,8 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 	if configFile == "" {
 		configFile = filepath.Join(ck.Dir, "config.json")
 		if _, err := fsys.Stat(configFile); errors.Is(err, fs.ErrNotExist) {
-			m.Foreign = foreignTensors(&ck.Header)
-			return m, nil
+			m.Foreign, err = m.foreign()
+			return m, err
 		}
 	}
 	b, err := fsio.ReadFile(fsys, configFile, 64<<20)
@@ -165,7 +165,7 @@ func (m *Model) foreign() (string, error) {
 	if m.HasSide("adapter_config.json") {
 		return "adapter (adapter_config.json)", nil
 	}
-	if m.Doc.IsObject("quantization_config") {
+	if m.Doc != nil && m.Doc.IsObject("quantization_config") {
 		method, ok, err := m.Doc.Str("quantization_config", "quant_method")
 		if err != nil {
 			return "", err

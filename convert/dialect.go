@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -30,7 +31,7 @@ func (d *draft) sideFiles(p *Plan) error {
 		p.Target.Metadata = d.m.Metadata
 	}
 	if !d.dest.Dir {
-		if d.flag != nil && d.m.Config != nil && !d.stated(*d.flag) {
+		if d.flag != nil && d.m.Doc != nil && len(d.unstated(*d.flag)) > 0 {
 			d.note(levelWarn, "config.json", fmt.Sprintf("not written: it has to say tie_word_embeddings: %v", *d.flag), "the destination is a single weights file")
 		}
 		return nil
@@ -62,33 +63,34 @@ func (d *draft) sideFiles(p *Plan) error {
 	return nil
 }
 
-// stated reports whether the source's config says the flag explicitly, with this value at every level.
-func (d *draft) stated(v bool) bool {
-	for _, t := range d.m.Config.Tie {
-		if t.Value != v {
-			return false
+// unstated are the places of config.json where readers look for the flag (the top, and a text_config if there is one) and where it does not
+// say v.
+func (d *draft) unstated(v bool) [][]string {
+	var out [][]string
+	for _, path := range [][]string{{"tie_word_embeddings"}, {"text_config", "tie_word_embeddings"}} {
+		if said := (config.Declared{Path: strings.Join(path, "."), Value: v, Explicit: true}); d.m.Doc.IsObject(path[:len(path)-1]...) && !slices.Contains(d.m.Config.Tie, said) {
+			out = append(out, path)
 		}
 	}
-	return len(d.m.Config.Tie) > 0
+	return out
 }
 
 // editConfig changes the tie flag and the type in config.json and nothing else.
 func (d *draft) editConfig(p *Plan) (*config.Doc, error) {
 	doc := d.m.Doc
 	var err error
-	if d.flag != nil && !d.stated(*d.flag) {
-		paths := [][]string{{"tie_word_embeddings"}}
-		for _, t := range d.m.Config.Tie {
-			if path := strings.Split(t.Path, "."); len(path) > 1 {
-				paths = append(paths, path)
-			}
-		}
-		for _, path := range paths {
+	if d.flag != nil {
+		for _, path := range d.unstated(*d.flag) {
 			if doc, err = doc.Set(fmt.Sprint(*d.flag), path...); err != nil {
 				return nil, err
 			}
+			d.note(levelNote, "config.json", fmt.Sprintf("%s: %v", strings.Join(path, "."), *d.flag), "the file says explicitly what the weights are")
 		}
-		d.note(levelNote, "config.json", fmt.Sprintf("tie_word_embeddings: %v", *d.flag), "the file says explicitly what the weights are")
+	}
+	if c := d.m.Config; c != nil && doc.Has("rope_parameters") && !doc.Has("rope_scaling") {
+		if theta, ok, _ := doc.Float("rope_theta"); c.Rope.Type != "default" || c.Rope.Theta != theta && (ok || c.Rope.Theta != 10000) {
+			d.note(levelNote, "config.json", "rope_parameters stays", "transformers 4 does not read it, and will compute something else")
+		}
 	}
 	if to := d.mainType(p); to != d.matrix && torchNames[to] != "" {
 		for _, k := range []string{"dtype", "torch_dtype"} {
@@ -191,7 +193,8 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 // keys makes a GGUF file's metadata from config, tokenizer and model card, or carries it over.
 func (d *draft) keys(p *Plan) error {
 	m := d.m
-	main := d.mainType(p)
+	// The converter states the type that was asked for, whatever rows are too short for its blocks (conversion/base.py, add_file_type).
+	main := cmp.Or(d.o.requested(), d.mainType(p))
 	if m.Scheme == d.t.Scheme && m.Metadata.Get("general.architecture") != nil {
 		return d.carryKeys(p, main)
 	}
@@ -219,7 +222,7 @@ func (d *draft) keys(p *Plan) error {
 		return err
 	}
 	md = append(md, general...)
-	if m.Config != nil && !d.keep {
+	if m.Config != nil && architecture == m.Family.GGUF { // with kept names too: whoever reads the file again knows its parameters
 		c := *m.Config
 		c.FileType = fileTypes[main]
 		md = append(md, c.ToGGUF(architecture, m.Family.Params(c.Architecture))...)

@@ -37,7 +37,7 @@ var rules = map[TypeRule]func(d *draft, it *item, want dtype.Type) (dtype.Type, 
 	// Source: llama.cpp conversion/base.py, prepare_tensors: vectors, norms and what does not end in .weight are F32 for the runtime's sake.
 	GGML: func(d *draft, it *item, want dtype.Type) (dtype.Type, string) {
 		switch {
-		case want == "" && d.m.Scheme == d.t.Scheme:
+		case want == "" && (d.m.Scheme == d.t.Scheme || d.keep):
 			return it.from, ""
 		case len(it.shape) <= 1 || strings.HasSuffix(it.name, "_norm.weight") || !d.keep && !strings.HasSuffix(it.name, ".weight"):
 			return dtype.F32, ""

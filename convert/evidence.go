@@ -98,10 +98,14 @@ const maxListed = 16
 // compare finds the relation of two matrices: bytes first, and only if they differ a second pass for the statistics. It returns how
 // many bytes it read.
 func compare(ctx context.Context, m *arch.Model, a, b *formats.Tensor) (*Comparison, int64, error) {
-	if len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[1] != b.Shape[1] || !a.DType.CanDecode() || !b.DType.CanDecode() {
+	decodable := a.DType.CanDecode() && b.DType.CanDecode()
+	if len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[1] != b.Shape[1] || !a.DType.Known() || !decodable && a.DType != b.DType {
 		return &Comparison{Relation: Incomparable}, 0, nil
 	}
 	rows, cols := min(a.Shape[0], b.Shape[0]), a.Shape[1]
+	if rows == 0 || cols == 0 { // nothing to compare, and a row of nothing may claim any width
+		return &Comparison{Relation: Incomparable}, 0, nil
+	}
 	ra, err := m.Open(a.Name)
 	if err != nil {
 		return nil, 0, err
@@ -146,6 +150,9 @@ func compare(ctx context.Context, m *arch.Model, a, b *formats.Tensor) (*Compari
 			}
 			return c, read, nil
 		}
+	}
+	if !decodable {
+		return &Comparison{Relation: Incomparable}, read, nil
 	}
 	var st stats
 	va, vb := make([]float64, cols), make([]float64, cols)

@@ -98,9 +98,9 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		}
 		return nil, errors.Join(err, log.discard(), w.Abort())
 	}
-	res.Resumed = kept.bytes
-	var lost []atomic.Int64
-	if lost, err = p.fill(ctx, recording{w, log}, kept, o); err != nil {
+	lost, resumed, err := p.fill(ctx, recording{w, log}, kept, o)
+	res.Resumed = resumed
+	if err != nil {
 		return abandon(err)
 	}
 	if err := p.overflows(lost); err != nil {
@@ -184,7 +184,9 @@ func (p *Plan) alreadyThere(ctx context.Context, t formats.Target, l formats.Lay
 	if err != nil {
 		return false, err
 	}
-	_, err = p.fill(ctx, c, keptRanges{}, o)
+	if _, _, err = p.fill(ctx, c, keptRanges{}, o); err == nil {
+		err = c.Seal(nil) // what belongs to no tensor has to be right too
+	}
 	if err = errors.Join(err, c.Close()); formats.CodeOf(err) == formats.Differs {
 		return false, nil
 	} else if err != nil {
@@ -201,8 +203,8 @@ type job struct {
 	view view.View
 }
 
-// fill makes every byte of every tensor and hands it to the sink. lost[i] counts the values of tensor i that became infinite.
-func (p *Plan) fill(ctx context.Context, to sink, kept keptRanges, o ExecOptions) (lost []atomic.Int64, err error) {
+// fill makes every byte of every tensor that is not kept, and hands it to the sink. lost[i] counts the values of tensor i that became infinite.
+func (p *Plan) fill(ctx context.Context, to sink, kept keptRanges, o ExecOptions) (lost []atomic.Int64, resumed int64, err error) {
 	lost = make([]atomic.Int64, len(p.Steps))
 	total := int64(0)
 	for _, t := range p.Target.Tensors {
@@ -227,8 +229,9 @@ func (p *Plan) fill(ctx context.Context, to sink, kept keptRanges, o ExecOptions
 				if n <= 0 || off+n > v.Size() {
 					panic(fmt.Sprintf("convert: step %d cut %d bytes at %d of %d", i, n, off, v.Size()))
 				}
-				if kept.has(i, off, n) {
+				if kept.use(i, off, n) {
 					done.Add(n)
+					resumed += n // only here, and Wait comes before it is returned
 				} else {
 					select {
 					case jobs <- job{i, off, n, v}:
@@ -267,7 +270,8 @@ func (p *Plan) fill(ctx context.Context, to sink, kept keptRanges, o ExecOptions
 			return nil
 		})
 	}
-	return lost, g.Wait()
+	err = g.Wait()
+	return lost, resumed, err
 }
 
 // readError names what was read: a file that ends early has changed since its header was checked.

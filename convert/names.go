@@ -73,12 +73,27 @@ func (d *draft) roles() (map[string]*item, error) {
 	m, f := d.m, d.m.Family
 	out := make(map[string]*item, len(m.Tensors))
 	var errs []error
-	bad := func(e *formats.Error) { errs = append(errs, e.At(m.Path(), -1)) }
-	tied := map[string]bool{}
+	more := 0
+	bad := func(e *formats.Error) {
+		if len(errs) == maxProblems {
+			more++
+			return
+		}
+		errs = append(errs, e.At(m.Path(), -1))
+	}
+	tied, padded := map[string]bool{}, map[string]bool{}
 	for _, t := range f.Ties {
-		tied[t.Source] = true
-		for _, r := range t.Targets {
+		right, stored := false, 0
+		for _, r := range append([]string{t.Source}, t.Targets...) {
 			tied[r] = true
+			if x, spec := m.Lookup(f.Names(m.Scheme, r, 0)), f.Tensor(r); x != nil {
+				stored++
+				right = right || len(x.Shape) > 0 && x.Shape[0] == spec.Shape[0](m.Config)
+			}
+		}
+		// Where one member is what the config says, another may have rows more or fewer: the ties stage judges that.
+		for _, r := range append([]string{t.Source}, t.Targets...) {
+			padded[r] = right && stored > 1
 		}
 	}
 	fused := map[string]bool{} // role and layer that a fused tensor covers
@@ -121,7 +136,7 @@ func (d *draft) roles() (map[string]*item, error) {
 				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
 					Hinted("correct the config, or use --names keep"))
 			default:
-				if e := d.checkShape(spec, t); e != nil {
+				if e := d.checkShape(spec, t, padded[spec.Role]); e != nil {
 					bad(e)
 				}
 				out[t.Name] = &item{spec: spec, layer: i}
@@ -143,18 +158,24 @@ func (d *draft) roles() (map[string]*item, error) {
 			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(t.Name, "").Hinted("--names keep copies it"))
 		}
 	}
+	if more > 0 {
+		errs = append(errs, formats.Errorf(formats.Errors(errs[0])[0].Code, "and %d more problems of this kind", more).At(m.Path(), -1))
+	}
 	return out, errors.Join(errs...)
 }
 
-// checkShape compares a stored shape with the family's formula. The rows of tie members are left to the ties stage, which knows padding.
-func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor) *formats.Error {
+// maxProblems bounds the list: a config may name a hundred thousand layers.
+const maxProblems = 1000
+
+// checkShape compares a stored shape with the family's formula, but for the number of rows if anyRows.
+func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor, anyRows bool) *formats.Error {
 	var want []int64
 	for _, dim := range spec.Shape {
 		want = append(want, dim(d.m.Config))
 	}
 	ok := len(want) == len(t.Shape)
 	for i := range want {
-		if ok && want[i] != t.Shape[i] && !(i == 0 && spec.Kind == arch.Head) {
+		if ok && want[i] != t.Shape[i] && !(i == 0 && anyRows) {
 			ok = false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
@@ -17,10 +18,16 @@ type outcome struct {
 
 // ties judges each group and makes the policy's outcome true of the items.
 func (d *draft) ties() error {
-	if d.m.Foreign != "" {
+	if d.m.Foreign == "" {
+		d.groups = Groups(d.m)
+	}
+	if len(d.groups) == 0 {
+		switch d.o.Ties {
+		case TieAny, TieEmbed, TieHead, Untie:
+			return formats.Errorf(formats.Tie, "--ties %s: which tensors are tied is known of known families only", d.o.Ties).At(d.m.Path(), -1)
+		}
 		return nil
 	}
-	d.groups = Groups(d.m)
 	dangling := map[string]bool{}
 	for _, n := range d.m.Dangling {
 		dangling[n] = true
@@ -57,7 +64,7 @@ func (d *draft) ties() error {
 func (d *draft) decide(g *Group) (outcome, error) {
 	yes, no := true, false
 	now := outcome{embed: g.embed, head: g.head}
-	differ := g.both && !g.Verdict.Tied() && g.Verdict != UntiedEqual
+	differ := g.both && !g.same
 	refuse := func(hint, format string, args ...any) (outcome, error) {
 		return outcome{}, formats.Errorf(formats.Tie, format, args...).In(g.TargetKeys[0], "").Hinted("%s", hint)
 	}
@@ -126,7 +133,7 @@ func (d *draft) decide(g *Group) (outcome, error) {
 
 // lossless is the member whose type holds the values of the other: of two that are equal after a cast, the narrower, which loses nothing.
 func (d *draft) lossless(g *Group, t *formats.Tensor) *formats.Tensor {
-	if g.Verdict == TiedCast && d.o.Ties != TieHead && d.o.Ties != TieEmbed && g.head.Bytes < g.embed.Bytes && g.embed.DType.Holds(g.head.DType) {
+	if g.both && g.same && d.o.Ties != TieHead && d.o.Ties != TieEmbed && g.head.Bytes < g.embed.Bytes && g.embed.DType.Holds(g.head.DType) {
 		return g.head
 	}
 	return t
@@ -161,25 +168,36 @@ func (d *draft) because(g *Group) string {
 
 // fits holds an outcome against what the target can say.
 func (d *draft) fits(g *Group, out *outcome) error {
-	if d.t.Format.Aliases != formats.Absence || d.m.Family == nil {
+	if d.t.Format.Aliases != formats.Absence || d.keep && d.m.Scheme != d.t.Scheme { // no runtime reads kept names
 		return nil
 	}
-	tied := out.head == nil
-	declaredUntied := d.o.Ties == Keep && g.column == colFalse
+	refuse := func(code formats.Code, hint, format string, args ...any) error {
+		return formats.Errorf(code, format, args...).In(g.TargetKeys[0], "").Hinted("%s", hint)
+	}
+	const runtime = "the runtime of this architecture "
+	tied, keep, slot := out.head == nil, d.o.Ties == Keep, g.tie.Slot
 	switch {
 	case out.embed == nil:
-		return formats.Errorf(formats.Tie, "%s has no way to hold a head without an embedding", d.t.Name).In(g.TargetKeys[0], "").Hinted("--ties tie")
-	case tied && declaredUntied:
-		return formats.Errorf(formats.Tie, "an absent head declares a tie in %s, but the source declares none", d.t.Name).In(g.TargetKeys[0], "").Hinted("--ties tie or untie")
-	case !tied && out.embed.Shape[0] != out.head.Shape[0]:
-		return formats.Errorf(formats.BadShape, "got %d rows beside %d of %s: %s fixes the shape", out.head.Shape[0], out.embed.Shape[0], g.SourceKey, d.t.Name).In(g.TargetKeys[0], "")
-	case tied && g.tie.Slot == arch.Required:
+		return refuse(formats.Tie, "--ties tie", "%s has no way to hold a head without an embedding", d.t.Name)
+	case !tied && !slices.Equal(out.embed.Shape, out.head.Shape):
+		return refuse(formats.BadShape, "", "got shape %v beside %v of %s: %s fixes the shape", out.head.Shape, out.embed.Shape, g.SourceKey, d.t.Name)
+	case keep && tied && slot == arch.Required:
+		return refuse(formats.Tie, "--ties auto stores a copy", "%sneeds it, and the source does not hold it", runtime)
+	case keep && !tied && slot == arch.Forbidden:
+		return refuse(formats.Tie, "--ties auto", "%salways uses the embedding", runtime)
+	case keep && tied && slot == arch.Optional && g.column == colFalse:
+		return refuse(formats.Tie, "--ties tie or untie", "an absent head declares a tie in %s, but the source declares none", d.t.Name)
+	case keep && !tied && slot == arch.Optional && g.column == colTrue:
+		return refuse(formats.Tie, "--ties auto, tie or untie", "a stored head denies the tie in %s, but the source declares one", d.t.Name)
+	case tied && slot == arch.Required:
 		out.head = out.embed
-		d.note(levelNote, g.TargetKeys[0], "stored as a second copy", "the runtime of this architecture has no tie")
-	case !tied && g.tie.Slot == arch.Forbidden && g.Verdict.Tied():
-		out.head = nil
-	case !tied && g.tie.Slot == arch.Forbidden:
-		return formats.Errorf(formats.Tie, "the runtime of this architecture always uses the embedding").In(g.TargetKeys[0], "")
+		d.note(levelNote, g.TargetKeys[0], "stored as a second copy", runtime+"has no tie")
+	case !tied && slot == arch.Forbidden && (d.o.Ties == Untie || !g.same && g.both):
+		return refuse(formats.Tie, "--ties tie", "%salways uses the embedding", runtime)
+	case !tied && slot == arch.Forbidden:
+		yes := true
+		d.note(levelNote, g.TargetKeys[0], "dropped", runtime+"always uses the embedding, and the two are equal")
+		*out = outcome{embed: d.lossless(g, g.embed), flag: &yes}
 	}
 	return nil
 }
@@ -238,24 +256,26 @@ func (d *draft) apply(g *Group, out outcome) {
 	d.want[g.ID] = out.head == nil || out.embed == nil
 }
 
-// Rejudge holds a written result against its plan: every tie group must be what was planned, or the result must not be kept.
+// Rejudge holds a written result against its plan: every tie group must be what was planned, and what the result declares must be what it
+// holds, or the result must not be kept.
 func (p *Plan) Rejudge(ctx context.Context, staged *arch.Model) error {
 	var errs []error
 	groups, err := Judged(ctx, staged)
 	if err != nil {
 		return err
 	}
+	// A single file has no config of its own; what lies beside it is not of this plan.
+	declares := p.Flag != nil && (p.Dest.Dir || p.To.Format.Aliases == formats.Absence)
 	for _, g := range groups {
 		want, planned := p.Want[g.ID]
-		if one := g.embed == nil || g.head == nil; planned && one != want {
-			errs = append(errs, formats.Errorf(formats.Tie, "the written file is %s, the plan wanted %s", g.Verdict, map[bool]string{true: "one copy", false: "two"}[want]).In(g.TargetKeys[0], ""))
+		if !planned {
+			continue
 		}
-		if planned && want && p.Dest.Dir && p.flagged() && !g.Verdict.Tied() {
-			errs = append(errs, formats.Errorf(formats.Tie, "the written file is judged %s, the plan wanted a tie", g.Verdict).In(g.TargetKeys[0], ""))
+		if one := g.embed == nil || g.head == nil; one != want {
+			errs = append(errs, formats.Errorf(formats.Tie, "the written file is %s, the plan wanted %s", g.Verdict, map[bool]string{true: "one copy", false: "two"}[want]).In(g.TargetKeys[0], ""))
+		} else if ok, why := g.Consistent(staged); declares && !ok {
+			errs = append(errs, formats.Errorf(formats.Tie, "the written file is not consistent: %s", why).In(g.TargetKeys[0], ""))
 		}
 	}
 	return errors.Join(errs...)
 }
-
-// flagged reports whether a flag was written with the weights.
-func (p *Plan) flagged() bool { return p.Flag != nil }

@@ -76,13 +76,17 @@ type entry struct {
 
 // keptRanges are the chunks that a resumed run need not make again.
 type keptRanges struct {
-	at    map[[2]int64]entry
-	bytes int64
+	at      map[[2]int64]entry
+	account func(step int, n int64)
 }
 
-func (k keptRanges) has(step int, off, n int64) bool {
+// use reports whether a chunk is there, and accounts for it. Entries of other chunks, as another version of this tool cut them, are not used.
+func (k keptRanges) use(step int, off, n int64) bool {
 	e, ok := k.at[[2]int64{int64(step), off}]
-	return ok && e.Len == n
+	if ok = ok && e.Len == n; ok {
+		k.account(step, n)
+	}
+	return ok
 }
 
 // receipt collects entries and writes them after their data.
@@ -106,7 +110,7 @@ func (p *Plan) stage(t formats.Target, l formats.Layout, src state, o ExecOption
 	if entries, ok := r.read(p.ID, src); ok {
 		w, err := formats.Reopen(o.FS, t, l, inputs)
 		if err == nil {
-			kept := keptRanges{at: map[[2]int64]entry{}}
+			kept := keptRanges{at: map[[2]int64]entry{}, account: w.Account}
 			for _, e := range entries {
 				if e.Step < 0 || e.Step >= len(p.Steps) || e.Off < 0 || e.Len <= 0 || e.Len > p.Target.Tensors[e.Step].Bytes-e.Off {
 					continue
@@ -117,11 +121,10 @@ func (p *Plan) stage(t formats.Target, l formats.Layout, src state, o ExecOption
 					continue
 				}
 				kept.at[key] = e
-				kept.bytes += e.Len
-				w.Account(e.Step, e.Len)
 			}
 			return r, kept, w, nil
 		}
+		err = errors.Join(err, r.close())
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, keptRanges{}, nil, err
 		}
@@ -171,7 +174,7 @@ func (r *receipt) start(id string, src state) error {
 	if err != nil {
 		return r.wrap(err)
 	}
-	r.file = f
+	r.file, r.size = f, 0
 	b, err := json.Marshal(head{"bowline.receipt/1", id, src})
 	if err != nil {
 		return err

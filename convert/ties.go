@@ -115,6 +115,9 @@ const (
 	colUnknown  declared = "?"
 )
 
+// aliased is the state of two names that share one storage.
+const aliased = "aliased"
+
 // matrix is the decision matrix of auto: a row is what the file holds, a column what it declares.
 var matrix = map[string]map[declared]cell{
 	"source only": {
@@ -127,7 +130,7 @@ var matrix = map[string]map[declared]cell{
 		colFalse:    {EmbedMissing, actRefuse, false, levelRefuse},
 		colFalseDef: {TiedSharedHeadName, actRename, true, levelWarn}, colUnknown: {TiedSharedHeadName, actRename, true, levelWarn},
 	},
-	"aliased": {
+	aliased: {
 		colTrue: {TiedAliased, actOnce, true, levelOK}, colTrueDef: {TiedAliased, actOnce, true, levelOK},
 		colFalse:    {TiedAliased, actSplit, false, levelWarn},
 		colFalseDef: {TiedAliased, actOnce, true, levelWarn}, colUnknown: {TiedAliased, actOnce, true, levelWarn},
@@ -152,7 +155,7 @@ var matrix = map[string]map[declared]cell{
 	string(Near): {
 		colTrue: {Drifted, actBoth, false, levelWarn}, colTrueDef: {Drifted, actBoth, false, levelWarn},
 		colFalse:    {Untied, actBoth, false, levelOK},
-		colFalseDef: {Untied, actBoth, false, levelWarn}, colUnknown: {Untied, actBoth, false, levelWarn},
+		colFalseDef: {Untied, actBoth, false, levelOK}, colUnknown: {Drifted, actBoth, false, levelWarn},
 	},
 	string(Distinct): {
 		colTrue: {Untied, actBoth, false, levelWarn}, colTrueDef: {Untied, actBoth, false, levelWarn},
@@ -200,6 +203,7 @@ type Group struct {
 	tie           *arch.Tie
 	cell          cell
 	column        declared
+	same          bool // the two hold the same values
 	both          bool
 	embed, head   *formats.Tensor
 	level         string
@@ -249,29 +253,30 @@ func Groups(m *arch.Model) []*Group {
 // declare collects what is said about the tie, and the column of the matrix that follows.
 func (g *Group) declare(m *arch.Model) {
 	g.Declared = []config.Declared{}
-	if m.Doc == nil && m.Scheme == arch.GGUF && m.Metadata.Get("general.architecture") != nil {
-		// GGUF has no key: the head's absence declares the tie, its presence denies it.
+	if m.Metadata.Get("general.architecture") != nil {
+		// GGUF has no key: the head's absence declares the tie, its presence denies it, whatever a config beside it says.
 		tied := g.head == nil || g.tie.Slot == arch.Forbidden
 		g.Declared = append(g.Declared, config.Declared{Path: g.TargetKeys[0], Value: tied, Explicit: true})
-		g.column = map[bool]declared{true: colTrue, false: colFalse}[tied]
-		return
 	}
-	if m.Config == nil {
-		g.column = colUnknown
-		return
+	if m.Doc != nil && m.Config != nil {
+		g.ClassDefault = &ClassDefault{Value: g.tie.Default[m.Config.Major()], Basis: fmt.Sprintf("%s, transformers %d", m.Config.Architecture, m.Config.Major()), Each: map[string]bool{}}
+		for v, d := range g.tie.Default {
+			g.ClassDefault.Each[fmt.Sprint(v)] = d
+		}
+		g.Declared = append(g.Declared, m.Config.Tie...)
 	}
-	g.ClassDefault = &ClassDefault{Value: g.tie.Default[m.Config.Major()], Basis: fmt.Sprintf("%s, transformers %d", m.Config.Architecture, m.Config.Major()), Each: map[string]bool{}}
-	for v, d := range g.tie.Default {
-		g.ClassDefault.Each[fmt.Sprint(v)] = d
-	}
-	g.Declared = append(g.Declared, m.Config.Tie...)
-	if len(m.Config.Tie) == 0 {
+	switch {
+	case len(g.Declared) > 0:
+	case g.ClassDefault != nil:
 		g.column = map[bool]declared{true: colTrueDef, false: colFalseDef}[g.ClassDefault.Value]
 		g.flag("default_dependent")
 		return
+	default:
+		g.column = colUnknown
+		return
 	}
-	first := m.Config.Tie[0].Value
-	for _, d := range m.Config.Tie {
+	first := g.Declared[0].Value
+	for _, d := range g.Declared {
 		if d.Value != first {
 			g.flag("config_conflict")
 		}
@@ -301,7 +306,7 @@ func (g *Group) state(c *Comparison) string {
 	case g.embed == nil:
 		return "head only"
 	case g.Storage == "same":
-		return "aliased"
+		return aliased
 	case c.Relation != Equal && (g.embed.DType.IsQuantized() || g.head.DType.IsQuantized()) && g.embed.DType != g.head.DType && c.Relation != Incomparable:
 		return "quantized differently"
 	}
@@ -326,14 +331,16 @@ func (g *Group) Judge(c *Comparison) {
 		r := Equal
 		g.ValueRelation = &r
 	}
-	g.cell = matrix[g.state(c)][g.column]
+	state := g.state(c)
+	g.same = state == aliased || state == string(Equal) || state == string(CastEqual)
+	g.cell = matrix[state][g.column]
 	g.Verdict, g.Action, g.level = g.cell.verdict, string(g.cell.act), g.cell.level
 	if g.cell.act == actOnce && g.head != nil && g.Storage != "same" {
 		g.BytesSaved = min(g.embed.Bytes, g.head.Bytes)
 	}
 	holdsTied := g.Verdict.Tied()
-	declaresTied := g.column == colTrue || g.column == colTrueDef
-	if g.column != colUnknown && g.Verdict != UntiedEqual && g.Verdict != TiedDuplicate && g.Verdict != TiedAliased && holdsTied != declaresTied {
+	declaresTied := g.column == colTrue
+	if (g.column == colTrue || g.column == colFalse) && g.Verdict != UntiedEqual && g.Verdict != TiedDuplicate && g.Verdict != TiedAliased && holdsTied != declaresTied {
 		g.flag("config_wrong")
 	}
 }
@@ -346,9 +353,17 @@ func (g *Group) Consistent(m *arch.Model) (bool, string) {
 	case len(g.Declared) == 0:
 		return false, "the flag " + g.tie.Flag + " is absent, and readers differ in what they assume"
 	}
+	if m.Scheme == arch.GGUF {
+		switch {
+		case g.tie.Slot == arch.Required && g.head == nil:
+			return false, "the runtime of this architecture needs " + g.TargetKeys[0] + ", and it is absent"
+		case g.tie.Slot == arch.Forbidden && g.head != nil:
+			return false, "the runtime of this architecture takes no " + g.TargetKeys[0] + ", and it is stored"
+		}
+	}
 	for _, f := range g.Flags {
 		if f == "config_conflict" {
-			return false, "the levels of the config contradict each other"
+			return false, "the levels at which the flag is stated contradict each other"
 		}
 		if f == "index_dangling" {
 			return false, "the index lists a tensor that no file holds"

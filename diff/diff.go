@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -60,6 +61,11 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 		return nil, formats.Errorf(formats.Unsupported, "the two are not of one known family")
 	}
 	f := a.Family
+	for _, m := range []*arch.Model{a, b} {
+		if err := f.Check(m.Config, m.Scheme); err != nil {
+			return nil, formats.Errors(err)[0].At(m.Path(), -1)
+		}
+	}
 	type pair struct{ x, y *logical }
 	var pairs []pair
 	var out []Tensor
@@ -67,18 +73,32 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 		spec := &f.Tensors[k]
 		layers := int64(1)
 		if spec.PerLayer() {
-			layers = a.Config.Layers
+			layers = max(a.Config.Layers, b.Config.Layers)
 		}
 		for i := range layers {
 			if spec.Name[arch.HF] == "" {
 				continue // follows from the config
 			}
-			x, y := find(a, spec, i), find(b, spec, i)
+			x, err := find(a, spec, i)
+			if err != nil {
+				return nil, err
+			}
+			y, err := find(b, spec, i)
+			if err != nil {
+				return nil, err
+			}
 			if x == nil && y == nil {
 				continue
 			}
+			t := Tensor{Name: spec.In(arch.HF, i), Verdict: Missing}
+			if x != nil {
+				t.DTypeA = string(x.dtype)
+			}
+			if y != nil {
+				t.DTypeB = string(y.dtype)
+			}
 			pairs = append(pairs, pair{x, y})
-			out = append(out, Tensor{Name: spec.In(arch.HF, i), Verdict: Missing})
+			out = append(out, t)
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -104,24 +124,23 @@ type logical struct {
 }
 
 // find opens a role of a layer: its own tensor, a part of a fused one, or what it is tied to. Nil if there is none.
-func find(m *arch.Model, spec *arch.Tensor, i int64) *logical {
-	l := stored(m, spec, i)
-	if l == nil {
-		for _, t := range m.Family.Ties {
-			for _, target := range t.Targets {
-				if target == spec.Role {
-					l = stored(m, m.Family.Tensor(t.Source), i)
-				}
-			}
-			if t.Source == spec.Role && l == nil {
-				l = stored(m, m.Family.Tensor(t.Targets[0]), i)
-			}
+func find(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
+	l, err := stored(m, spec, i)
+	for _, t := range m.Family.Ties {
+		if l != nil || err != nil {
+			break
+		}
+		switch {
+		case t.Source == spec.Role:
+			l, err = stored(m, m.Family.Tensor(t.Targets[0]), i)
+		case slices.Contains(t.Targets, spec.Role):
+			l, err = stored(m, m.Family.Tensor(t.Source), i)
 		}
 	}
-	return l
+	return l, err
 }
 
-func stored(m *arch.Model, spec *arch.Tensor, i int64) *logical {
+func stored(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
 	t := m.Lookup(spec.In(m.Scheme, i))
 	lo, hi := int64(0), int64(0)
 	if t == nil {
@@ -141,15 +160,25 @@ func stored(m *arch.Model, spec *arch.Tensor, i int64) *logical {
 			}
 		}
 	}
-	if t == nil || !t.DType.CanDecode() {
-		return nil
+	if t == nil {
+		return nil, nil
+	}
+	if !t.DType.CanDecode() {
+		return nil, formats.Errorf(formats.BadDType, "values of type %s cannot be read", t.DType).In(t.Name, "").At(m.Path(), t.Offset)
 	}
 	r, err := m.Open(t.Name)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	l := &logical{dtype: t.DType, shape: t.Shape}
 	row := rowBytes(l)
+	rows := int64(-1)
+	if len(t.Shape) > 0 {
+		rows = t.Shape[0]
+	}
+	if hi > rows && hi > lo || hi == lo && spec.Rotary != nil && rows != spec.Shape[0](m.Config) {
+		return nil, formats.Errorf(formats.BadShape, "got shape %v, want %d rows by the config", t.Shape, max(hi, spec.Shape[0](m.Config))).In(t.Name, "").At(m.Path(), t.Offset)
+	}
 	l.view = view.Source(r, t.Bytes, row)
 	if hi > lo {
 		l.shape = append([]int64{hi - lo}, t.Shape[1:]...)
@@ -158,7 +187,7 @@ func stored(m *arch.Model, spec *arch.Tensor, i int64) *logical {
 	if spec.Rotary != nil && m.Family.Layouts[m.Scheme].Rope != m.Family.Layouts[arch.HF].Rope {
 		l.view = view.Rows(l.view, spec.Rotary(m.Config), view.Halve, row)
 	}
-	return l
+	return l, nil
 }
 
 // rowBytes is the size of a row; the rows of a vector are its elements.
@@ -179,6 +208,10 @@ func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
 		return t, nil
 	}
 	n, _ := formats.Elems(x.shape)
+	if n == 0 {
+		t.Verdict = Equal
+		return t, nil
+	}
 	rows, cols := n, int64(1)
 	if len(x.shape) > 1 {
 		cols = x.shape[len(x.shape)-1]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -159,6 +160,32 @@ func TestDestinationAppears(t *testing.T) {
 	}
 }
 
+// A run is killed before its commit, wherever; then somebody puts a file where the second one would go. It is not taken for ours, even
+// if it has the right size.
+func TestKilledWhileStaging(t *testing.T) {
+	j := job{target: oneFile(false), files: 2}
+	mine := strings.Repeat("x", len(j.want()["/out/params.json"]))
+	for k := int64(1); ; k++ {
+		m := j.begin()
+		f := &fsio.Fault{FS: m, At: k, Stuck: true} // nothing works any more, so nothing is cleared up either
+		w, err := formats.Create(f, j.target, j.layout(), nil)
+		if err == nil {
+			w.Abort()
+		}
+		if f.Hit() == "" {
+			break
+		}
+		m = m.Clone()
+		m.Put("/out/params.json", mine)
+		if err := j.run(m); formats.CodeOf(err) != formats.Exists {
+			t.Errorf("killed at %s: got %v, want %s", f.Hit(), err, formats.Exists)
+		}
+		if m.Tree()["/out/params.json"] != mine {
+			t.Errorf("killed at %s: the file is gone", f.Hit())
+		}
+	}
+}
+
 // A failed fsync ends it all, in Sync too.
 func TestSyncFails(t *testing.T) {
 	each(t, func(t *testing.T, j job) {
@@ -181,6 +208,37 @@ func TestSyncFails(t *testing.T) {
 		}
 		if after := m.Tree(); len(after) != len(before) {
 			t.Errorf("got %q", m.Names())
+		}
+	})
+}
+
+// Nor does Commit wait for Abort to remove what an fsync could not save, whichever it was.
+func TestSyncFailsInCommit(t *testing.T) {
+	isSync := func(op string) bool { return op == "sync" || op == "syncdir" }
+	each(t, func(t *testing.T, j job) {
+		for k := int64(1); ; k++ {
+			m := j.begin()
+			f := &fsio.Fault{FS: m, At: k, Err: syscall.EIO, Only: isSync}
+			w, err := formats.Create(f, j.target, j.layout(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := j.fill(w); err != nil {
+				t.Fatal(err)
+			}
+			err = w.Commit()
+			if f.Hit() == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+			if _, serr := j.state(m); serr != nil || formats.CodeOf(err) != formats.IO || len(leftovers(m)) > 0 {
+				t.Errorf("%s: got %v; %v, left %q", f.Hit(), err, serr, leftovers(m))
+			}
+			if again := w.Commit(); again == nil || f.Ops() != k {
+				t.Errorf("%s: the second commit: got %v and %d syncs", f.Hit(), again, f.Ops())
+			}
 		}
 	})
 }

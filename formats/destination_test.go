@@ -125,6 +125,20 @@ func TestDestination(t *testing.T) {
 	}
 }
 
+// A file of a kind that is not taken for ours is replaced all the same if the layout has one of its name.
+func TestReplacesItsOwnNames(t *testing.T) {
+	m := fsio.NewMem()
+	m.Put("/out/m/m-Q8_0.gguf", "old")
+	l := formats.Layout{Files: []formats.FileLayout{{Path: "m-Q8_0.gguf", Bytes: 3, Parts: []formats.Part{{Size: 3, Data: strings.NewReader("new")}}}}}
+	w, err := formats.Create(m, directory(true), l, nil)
+	if err == nil {
+		err = w.Commit()
+	}
+	if got := m.Tree()["/out/m/m-Q8_0.gguf"]; err != nil || got != "new" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestLayoutIsChecked(t *testing.T) {
 	part := func(off, n int64) []formats.Part {
 		return []formats.Part{{Offset: off, Size: n, Data: bytes.NewReader(nil)}}

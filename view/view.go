@@ -40,13 +40,13 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// cut rounds max down to whole units, but to no less than one, and stops at the end.
+// cut is the most bytes from off on, up to max, that end on a boundary of units or at the end: up to the next boundary if that is more.
 func cut(off, max, unit, size int64) int64 {
-	n := max / unit * unit
-	if n == 0 {
-		n = unit
+	end := (off + max) / unit * unit
+	if end <= off {
+		end = off/unit*unit + unit
 	}
-	return min(n, size-off)
+	return min(end, size) - off
 }
 
 // Const is bytes that the parameters imply.

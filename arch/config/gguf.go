@@ -90,7 +90,7 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 	if m.Rope.Type == "none" {
 		m.Rope.Type = "default"
 	}
-	if !(m.Rope.Theta > 0) {
+	if !(m.Rope.Theta > 0) || math.IsInf(m.Rope.Theta, 0) {
 		keep(formats.Errorf(formats.Bounds, "got %v, want a positive number", m.Rope.Theta).In("", arch+".rope.freq_base"))
 	}
 	for _, k := range []struct {
@@ -173,7 +173,13 @@ func (m *Model) ToHF(params []Param) []byte {
 		kv[t.Path] = strconv.FormatBool(t.Value)
 	}
 	for _, p := range params {
-		if len(p.HF) == 0 || p.OmitHF != nil && p.OmitHF(m) {
+		if len(p.HF) == 0 {
+			continue
+		}
+		if p.OmitHF != nil && p.OmitHF(m) {
+			if p.Null != nil {
+				kv[p.HF[0]] = "null" // left out, it would be the class's default
+			}
 			continue
 		}
 		switch {

@@ -101,7 +101,8 @@ type Param struct {
 	FromHeader func(*formats.Header, *Model) bool
 	// OmitGGUF leaves the key out where the value is what llama.cpp's converter does not write.
 	OmitGGUF func(*Model) bool
-	OmitHF   func(*Model) bool
+	// OmitHF does the same for config.json; a key with a Null is written as null then.
+	OmitHF func(*Model) bool
 }
 
 // FromHF reads the parameters from config.json. All problems come together.
@@ -289,7 +290,7 @@ func (m *Model) readRope(d *Doc) error {
 			need(r.Original > 0, "original_max_position_embeddings")
 		}
 	}
-	if !(r.Theta > 0) {
+	if !(r.Theta > 0) || math.IsInf(r.Theta, 0) {
 		errs = append(errs, formats.Errorf(formats.Bounds, "got %v, want a positive number", r.Theta).At(d.Path, -1).In("", "rope_theta"))
 	}
 	return errors.Join(errs...)

@@ -2,7 +2,6 @@ package fsio
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"maps"

@@ -91,7 +91,7 @@ def write_safetensors(path, seed, by):
         shape = [int(d) for d in rng.randint(0 if rng.rand() < 0.1 else 1, 12, rng.randint(0, 5))]
         x = torch.from_numpy(np.asarray(rng.standard_normal(shape) * 50)).to(getattr(torch, TORCH[kind]))
         name = f"{word(rng, rng.randint(1, 12))}.{i}"
-        raw = x.reshape(-1).view(torch.uint8).numpy().tobytes()
+        raw = x.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
         want.append(dict(name=name, dtype=kind, shape=shape, bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest()))
         tensors[name] = x.numpy() if by == "numpy" else x
     meta = {word(rng, 5) + str(i): word(rng, 9) for i in range(rng.randint(0, 4))}

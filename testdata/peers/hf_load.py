@@ -109,7 +109,7 @@ def trace(model, info, ids, out=None, hidden=False):
 
 
 def new(job):
-    """Save a random model as transformers saves them, and run it as it is in memory."""
+    """Save a random model as transformers saves them, load it again and run it."""
     import hashlib
 
     import torch
@@ -126,8 +126,9 @@ def new(job):
     model.save_pretrained(job["new"], max_shard_size=job["shard"])
     tensors = {n: dict(dtype=str(x.dtype)[6:], shape=list(x.shape), sha256=hashlib.sha256(x.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest())
                for n, x in model.state_dict().items()}
-    info = dict(engine="transformers", engine_version=transformers.__version__, tensors=tensors)
-    return trace(model.float().eval(), info, job["tokens"], job["out"])
+    # not the model in memory, whose rope frequencies were rounded to its type
+    model, info = load(job["new"])
+    return trace(model, {**info, "tensors": tensors}, job["tokens"], job["out"])
 
 
 def tokenize(job):
