@@ -89,8 +89,9 @@ func (p *peers) written(t *testing.T) {
 		jobs = append(jobs, job{"safetensors": filepath.Join(p.dir, fmt.Sprintf("by-%s-%d.safetensors", by, i)), "seed": i, "by": by})
 	}
 	count, bytes := 0, int64(0)
-	kinds := map[string]bool{}
+	kinds, version := map[string]bool{}, ""
 	for i, a := range ask(t, p.root, "files.py", jobs) {
+		version = a.Version
 		path, want := jobs[i]["safetensors"].(string), tensors[[]dumped](t, a)
 		c := opened(t, path)
 		for _, x := range want {
@@ -119,7 +120,7 @@ func (p *peers) written(t *testing.T) {
 	if len(kinds) < 12 {
 		t.Errorf("got types %v, want 12", kinds)
 	}
-	p.table.add(fmt.Sprintf("safetensors files that it writes: %d types, type, shape, sha256, metadata", len(kinds)), "safetensors 0.8.0 (numpy, torch)", "%d files, %d tensors, %d bytes", n, count, bytes)
+	p.table.add(fmt.Sprintf("safetensors files that it writes: %d types, type, shape, sha256, metadata", len(kinds)), "safetensors "+version+" (numpy, torch)", "%d files, %d tensors, %d bytes", n, count, bytes)
 }
 
 // tokenizers encodes texts with every fixture tokenizer, and with what is left of it after GGUF keys.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -140,11 +141,11 @@ func (p *peers) ggufPy(t *testing.T) {
 		}
 		decoded += p.decoded(t, p.path(m, "gguf-q8_0"), next(1)[0])
 	}
-	p.table.add("GGUF files of ours: keys with types and values, tensors with shape, type, offset, sha256", "gguf-py 0.19.0", "%d files, %d keys, %d tensors", sets, keys, count)
+	p.table.add("GGUF files of ours: keys with types and values, tensors with shape, type, offset, sha256", "gguf-py "+answers[0].Version, "%d files, %d keys, %d tensors", sets, keys, count)
 	for _, k := range []string{"Q8_0", "BF16", "F16"} {
-		p.table.add("our "+k+" tensors against gguf-py's quantize", "gguf-py 0.19.0", "%d byte-equal", encoded[k])
+		p.table.add("our "+k+" tensors against gguf-py's quantize", "gguf-py "+answers[0].Version, "%d byte-equal", encoded[k])
 	}
-	p.table.add("our values of Q8_0 files against gguf-py's dequantize", "gguf-py 0.19.0", "%d tensors the same bits", decoded)
+	p.table.add("our values of Q8_0 files against gguf-py's dequantize", "gguf-py "+answers[0].Version, "%d tensors the same bits", decoded)
 	if encoded["Q8_0"] < 20 || sets < 40 {
 		t.Errorf("got %v of %d sets: too little was compared", encoded, sets)
 	}
@@ -205,8 +206,8 @@ func (p *peers) blocks(t *testing.T) {
 	if len(list) < 8 {
 		t.Errorf("got blocks of %v, want 8 types", list)
 	}
-	p.table.add("GGUF files that it writes: keys of every type, tensors of every type", "gguf-py 0.19.0", "%d files, %d keys, %d tensors", n, keys, count)
-	p.table.add("our values of "+strings.Join(list, " "), "gguf-py 0.19.0", "%d tensors the same bits", values)
+	p.table.add("GGUF files that it writes: keys of every type, tensors of every type", "gguf-py "+answers[0].Version, "%d files, %d keys, %d tensors", n, keys, count)
+	p.table.add("our values of "+strings.Join(list, " "), "gguf-py "+answers[0].Version, "%d tensors the same bits", values)
 }
 
 // kinds are gguf-py's names of the types of metadata values.
@@ -263,6 +264,10 @@ func (p *peers) converter(t *testing.T) {
 			t.Fatalf("%s: %s", pairs[i].name, a.Error)
 		}
 	}
+	version, err := os.ReadFile(filepath.Join(p.root, "llama.cpp/.version"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	dumps := ask(t, p.root, "files.py", read)
 	keys, count := 0, 0
 	for i, x := range pairs {
@@ -281,7 +286,7 @@ func (p *peers) converter(t *testing.T) {
 		keys += len(got)
 	}
 	p.table.add("the same checkpoints to F32, F16, BF16, Q8_0: all keys but general.name, all tensors in order, to the byte",
-		"convert_hf_to_gguf.py of llama.cpp 0c1e57098", "%d files, %d keys, %d tensors", len(pairs), keys, count)
+		"convert_hf_to_gguf.py in llama-cpp-python "+string(version), "%d files, %d keys, %d tensors", len(pairs), keys, count)
 }
 
 // keyLines prints metadata without general.name, which that converter takes from the name of the directory.

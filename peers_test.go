@@ -9,8 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bowline-ml/bowline"
 	"github.com/bowline-ml/bowline/convert"
@@ -186,12 +187,17 @@ func (p *peers) majors(t *testing.T, jobs []job, four func(job) bool) (tf5, tf4 
 		}
 	}
 	var a5, a4 []answer
-	var wg sync.WaitGroup
-	wg.Go(func() { a5 = ask(t, p.root, "hf_load.py", of5, "--jobs") })
-	wg.Go(func() { a4 = ask(t, p.root, "hf_load.py", of4, "--jobs", "--tf4") })
-	wg.Wait()
-	if len(a5) != len(of5) || len(a4) != len(of4) {
-		t.FailNow()
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		a5, err = answers(p.root, "hf_load.py", of5, "--jobs")
+		return err
+	})
+	g.Go(func() (err error) {
+		a4, err = answers(p.root, "hf_load.py", of4, "--jobs", "--tf4")
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	tf4 = make([]*answer, len(jobs))
 	for i := range a5 {

@@ -3,7 +3,6 @@
 package bowline_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -77,14 +76,23 @@ type entry struct {
 // job is one line for a script of testdata/peers.
 type job map[string]any
 
-// ask runs one process of a script for all jobs: importing torch costs more than any of them.
+// ask is answers that the test cannot go on without.
 func ask(t *testing.T, root, script string, jobs []job, args ...string) []answer {
 	t.Helper()
+	a, err := answers(root, script, jobs, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// answers runs one process of a script for all jobs: importing torch costs more than any of them.
+func answers(root, script string, jobs []job, args ...string) ([]answer, error) {
 	var in, said bytes.Buffer
 	enc := json.NewEncoder(&in)
 	for _, j := range jobs {
 		if err := enc.Encode(j); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
 	cmd := exec.Command(filepath.Join(root, "venv/bin/python"), append([]string{filepath.Join("testdata/peers", script)}, args...)...)
@@ -92,25 +100,18 @@ func ask(t *testing.T, root, script string, jobs []job, args ...string) []answer
 	cmd.Env = append(os.Environ(), "BOWLINE_PEERS="+root, "OMP_NUM_THREADS=1", "HF_HUB_OFFLINE=1", "TOKENIZERS_PARALLELISM=false", "PYTHONDONTWRITEBYTECODE=1")
 	cmd.Stdin, cmd.Stderr = &in, &said
 	out, err := cmd.Output()
-	var answers []answer
-	for sc := lines(out); sc.Scan(); {
+	var got []answer
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
 		var a answer
-		if err := json.Unmarshal(sc.Bytes(), &a); err != nil {
-			t.Fatalf("%s: %v in %.200s", script, err, sc.Bytes())
+		if err := dec.Decode(&a); err != nil {
+			return nil, fmt.Errorf("%s: answer %d: %w", script, len(got), err)
 		}
-		answers = append(answers, a)
+		got = append(got, a)
 	}
-	if err != nil || len(answers) != len(jobs) {
-		t.Fatalf("%s: %v, %d answers to %d jobs\n%s", script, err, len(answers), len(jobs), tail(said.String(), 2000))
+	if err != nil || len(got) != len(jobs) {
+		return nil, fmt.Errorf("%s: %v, %d answers to %d jobs\n%s", script, err, len(got), len(jobs), tail(said.String(), 2000))
 	}
-	return answers
-}
-
-// lines scans output whose lines may be long.
-func lines(out []byte) *bufio.Scanner {
-	sc := bufio.NewScanner(bytes.NewReader(out))
-	sc.Buffer(nil, 64<<20)
-	return sc
+	return got, nil
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

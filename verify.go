@@ -238,7 +238,8 @@ type Top struct {
 	Logit verify.Number `json:"logit"`
 }
 
-// Logits runs a model and, if output is not empty, writes its logits there: to .safetensors with tokens and metadata, to .npy alone.
+// Logits runs a model and, if output is not empty, writes its logits there: to .safetensors with tokens and metadata, to .npy alone. Earlier logits
+// are replaced, any other file only if force is set.
 func Logits(ctx context.Context, src Source, output string, force bool, o VerifyOptions) (*LogitsReport, error) {
 	ext := strings.ToLower(filepath.Ext(output))
 	if output != "" && ext != ".safetensors" && ext != ".npy" {
@@ -293,6 +294,19 @@ func best(row []float64, n int) []Top {
 	return out
 }
 
+// holdsLogits reports whether a file is an earlier output of this kind, which may be replaced without asking.
+func holdsLogits(fsys fsio.FS, path string) bool {
+	if strings.HasSuffix(path, ".npy") {
+		return true
+	}
+	ck, err := all.Open(fsys, path)
+	if err != nil {
+		return false
+	}
+	found := ck.Lookup("logits") != nil
+	return ck.Close() == nil && found
+}
+
 // writeLogits stages the file as every result is staged.
 func writeLogits(m *arch.Model, t *verify.Trace, output, ext string, force bool, o VerifyOptions) error {
 	var l formats.Layout
@@ -316,7 +330,8 @@ func writeLogits(m *arch.Model, t *verify.Trace, output, ext string, force bool,
 			sizes = append(sizes, s.Bytes)
 		}
 	}
-	w, err := formats.Create(m.FS, formats.Target{Dst: filepath.Clean(output), ID: "logits", Over: force}, l, []string{m.Path()})
+	over := force || holdsLogits(m.FS, output)
+	w, err := formats.Create(m.FS, formats.Target{Dst: filepath.Clean(output), ID: "logits", Over: over}, l, []string{m.Path()})
 	if err != nil {
 		return err
 	}

@@ -156,15 +156,25 @@ func llamaParams(class string) []config.Param {
 	return append(p,
 		config.Param{HF: []string{"attention_bias"}, Bool: func(m *config.Model) *bool { return &m.AttnBias }, Default: func(m *config.Model) { m.AttnBias = false },
 			FromHeader: func(h *formats.Header, m *config.Model) bool {
-				m.AttnBias = h.Tensor("blk.0.attn_q.bias") != nil || h.Tensor("blk.0.attn_qkv.bias") != nil || h.Tensor("blk.0.attn_output.bias") != nil
+				m.AttnBias = holds(h, "blk.0.attn_q.bias", "blk.0.attn_qkv.bias", "blk.0.attn_output.bias", "model.layers.0.self_attn.q_proj.bias")
 				return true
 			}},
 		config.Param{HF: []string{"mlp_bias"}, Bool: func(m *config.Model) *bool { return &m.MLPBias }, Default: func(m *config.Model) { m.MLPBias = false },
 			FromHeader: func(h *formats.Header, m *config.Model) bool {
-				m.MLPBias = h.Tensor("blk.0.ffn_gate.bias") != nil || h.Tensor("blk.0.ffn_down.bias") != nil
+				m.MLPBias = holds(h, "blk.0.ffn_gate.bias", "blk.0.ffn_down.bias", "model.layers.0.mlp.gate_proj.bias")
 				return true
 			}},
 	)
+}
+
+// holds reports whether a header has one of these tensors; a GGUF file may have kept the names of another scheme.
+func holds(h *formats.Header, names ...string) bool {
+	for _, n := range names {
+		if h.Tensor(n) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func notLinear(m *config.Model) bool { return m.Rope.Type != "linear" }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -21,11 +21,10 @@ import (
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
-// llama is the size of a checkpoint. Its embeddings are tied.
+// llama is the size of a checkpoint with tied embeddings.
 type llama struct {
-	hidden, layers, heads, groups, ffn, vocab int64
-	shards                                    int
-	biases, sparse                            bool // sparse: the data are holes
+	hidden, layers, heads, groups, ffn, vocab, shards int64
+	biases, sparse                                    bool // sparse: the data are holes
 }
 
 var models = map[string]llama{
@@ -34,128 +33,110 @@ var models = map[string]llama{
 	"granite-8b": {4096, 36, 32, 8, 14336, 49152, 4, true, true},
 }
 
-// makeInputs makes what the jobs need and is not there. Having made something it starts the program anew: the memory that this took
-// would count as every child's.
+// makeInputs makes what the jobs need and is not there. Then it starts the program anew, because the memory that this took would
+// count as every child's.
 func makeInputs(dir string, todo []job) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
 	made := false
 	for _, j := range todo {
-		path := filepath.Join(dir, j.input)
-		if _, err := os.Lstat(path); err == nil {
-			continue
+		for _, name := range []string{strings.TrimSuffix(j.input, "-bare"), j.input} {
+			path := filepath.Join(dir, name)
+			if _, err := os.Stat(path); err == nil {
+				continue
+			}
+			log.Printf("making %s", path)
+			made = true
+			tmp := path + ".part"
+			if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o777), makeInput(tmp, name)); err != nil {
+				return err
+			}
+			if err := os.Rename(tmp, path); err != nil {
+				return err
+			}
 		}
-		log.Printf("making %s", path)
-		tmp := path + ".part"
-		if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o777)); err != nil {
-			return err
-		}
-		err := error(nil)
-		switch m, ok := models[j.input]; {
-		case ok:
-			err = m.write(tmp)
-		case j.input == "20k":
-			err = write(tmp, many(20000), rand.New(rand.NewPCG(2, 20)), false)
-		case j.input == "1b-bare":
-			err = links(tmp, filepath.Join(dir, "1b"))
-		}
-		if err != nil {
-			return fmt.Errorf("making %s: %w", path, err)
-		}
-		if err := os.Rename(tmp, path); err != nil {
-			return err
-		}
-		made = true
 	}
-	if !made {
-		return nil
+	if made {
+		return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 	}
-	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	return nil
 }
 
-// links makes a directory of links to a model without its tokenizer.
-func links(dir, model string) error {
-	list, err := filepath.Glob(filepath.Join(model, "*.safetensors*"))
-	for _, p := range append(list, filepath.Join(model, "config.json")) {
-		abs, err2 := filepath.Abs(p)
-		err = errors.Join(err, err2, os.Symlink(abs, filepath.Join(dir, filepath.Base(p))))
+func makeInput(dir, name string) error {
+	if name == "20k" {
+		var h formats.Header
+		for i := range 20000 {
+			name := fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/100, i%100)
+			h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: []int64{8, 16}, Bytes: 256, File: "model.safetensors"})
+		}
+		return write(dir, h, false)
 	}
-	return err
+	if of, ok := strings.CutSuffix(name, "-bare"); ok { // links to the model, without its tokenizer
+		list, err := filepath.Glob(filepath.Join(filepath.Dir(dir), of, "*"))
+		for _, p := range list {
+			if base := filepath.Base(p); !strings.HasPrefix(base, "tokenizer") {
+				err = errors.Join(err, os.Symlink(p, filepath.Join(dir, base)))
+			}
+		}
+		return err
+	}
+	m := models[name]
+	return errors.Join(writeJSON(dir, "config.json", map[string]any{
+		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "torch_dtype": "bfloat16", "tie_word_embeddings": true, "transformers_version": "4.57.6",
+		"hidden_size": m.hidden, "num_hidden_layers": m.layers, "num_attention_heads": m.heads, "num_key_value_heads": m.groups, "intermediate_size": m.ffn,
+		"vocab_size": m.vocab, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
+		"attention_bias": m.biases, "mlp_bias": m.biases, "bos_token_id": m.vocab - 2, "eos_token_id": m.vocab - 1,
+	}), tokenizer(dir, int(m.vocab)), write(dir, m.header(), m.sparse))
 }
 
-// many is a header of small tensors.
-func many(n int) (h formats.Header) {
-	for i := range n {
-		name := fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/100, i%100)
-		h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: []int64{8, 16}, Bytes: 256, File: "model.safetensors"})
-	}
-	return h
+func writeJSON(dir, name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, name), b, 0o666))
 }
 
-// header names the tensors and cuts them into shards of about one size.
+// header names the tensors of a model and cuts them into shards of about one size.
 func (m llama) header() (h formats.Header) {
-	total, size := int64(0), m.hidden/m.heads
+	total, done := int64(0), int64(0)
 	add := func(name string, shape ...int64) {
-		n, _ := formats.TensorBytes(dtype.BF16, shape)
-		h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: shape, Bytes: n})
-		total += n
-	}
-	linear := func(name string, out, in int64) {
-		add(name+".weight", out, in)
-		if m.biases {
-			add(name+".bias", out)
-		}
+		n, _ := formats.Elems(shape)
+		h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: shape, Bytes: 2 * n, File: "model.safetensors"})
+		total += 2 * n
 	}
 	add("model.embed_tokens.weight", m.vocab, m.hidden)
 	for i := range m.layers {
 		p := fmt.Sprintf("model.layers.%d.", i)
 		add(p+"input_layernorm.weight", m.hidden)
-		linear(p+"mlp.down_proj", m.hidden, m.ffn)
-		linear(p+"mlp.gate_proj", m.ffn, m.hidden)
-		linear(p+"mlp.up_proj", m.ffn, m.hidden)
 		add(p+"post_attention_layernorm.weight", m.hidden)
-		linear(p+"self_attn.k_proj", m.groups*size, m.hidden)
-		linear(p+"self_attn.o_proj", m.hidden, m.hidden)
-		linear(p+"self_attn.q_proj", m.hidden, m.hidden)
-		linear(p+"self_attn.v_proj", m.groups*size, m.hidden)
+		narrow := m.groups * (m.hidden / m.heads)
+		for _, w := range []struct {
+			name    string
+			out, in int64
+		}{{"mlp.down_proj", m.hidden, m.ffn}, {"mlp.gate_proj", m.ffn, m.hidden}, {"mlp.up_proj", m.ffn, m.hidden}, {"self_attn.k_proj", narrow, m.hidden},
+			{"self_attn.o_proj", m.hidden, m.hidden}, {"self_attn.q_proj", m.hidden, m.hidden}, {"self_attn.v_proj", narrow, m.hidden}} {
+			add(p+w.name+".weight", w.out, w.in)
+			if m.biases {
+				add(p+w.name+".bias", w.out)
+			}
+		}
 	}
 	add("model.norm.weight", m.hidden)
-	done := int64(0)
 	for i := range h.Tensors {
-		t := &h.Tensors[i]
-		t.File = "model.safetensors"
-		if m.shards > 1 {
-			t.File = safetensors.Format.ShardName("model", int((done+t.Bytes/2)*int64(m.shards)/total), m.shards)
+		if t := &h.Tensors[i]; m.shards > 1 {
+			t.File = safetensors.Format.ShardName("model", int((done+t.Bytes/2)*m.shards/total), int(m.shards))
+			done += t.Bytes
 		}
-		done += t.Bytes
 	}
 	return h
 }
 
-func (m llama) write(dir string) error {
-	config, err := json.MarshalIndent(map[string]any{
-		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "torch_dtype": "bfloat16", "tie_word_embeddings": true, "transformers_version": "4.57.6",
-		"hidden_size": m.hidden, "num_hidden_layers": m.layers, "num_attention_heads": m.heads, "num_key_value_heads": m.groups, "head_dim": m.hidden / m.heads,
-		"intermediate_size": m.ffn, "vocab_size": m.vocab, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
-		"attention_bias": m.biases, "mlp_bias": m.biases, "bos_token_id": m.vocab - 2, "eos_token_id": m.vocab - 1,
-	}, "", "  ")
-	return errors.Join(err, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666),
-		writeTokenizer(dir, int(m.vocab)), write(dir, m.header(), rand.New(rand.NewPCG(1, uint64(m.hidden))), m.sparse))
-}
-
 // write lays out a header and fills its tensors.
-func write(dir string, h formats.Header, r *rand.Rand, sparse bool) error {
+func write(dir string, h formats.Header, sparse bool) error {
 	l, err := safetensors.Format.Layout(h)
-	if err != nil {
-		return err
-	}
+	r := rand.New(rand.NewPCG(1, uint64(len(h.Tensors))))
 	for i, file := range l.Files {
-		f, err := os.Create(filepath.Join(dir, file.Path))
-		if err != nil {
-			return err
+		f, err2 := os.Create(filepath.Join(dir, file.Path))
+		if err2 != nil {
+			return err2
 		}
-		err = f.Truncate(file.Bytes)
+		err = errors.Join(err, f.Truncate(file.Bytes))
 		for _, p := range file.Parts {
 			_, err2 := io.Copy(io.NewOffsetWriter(f, p.Offset), io.NewSectionReader(p.Data, 0, p.Size))
 			err = errors.Join(err, err2)
@@ -165,34 +146,68 @@ func write(dir string, h formats.Header, r *rand.Rand, sparse bool) error {
 				err = fill(io.NewOffsetWriter(f, at.Offset), h.Tensors[k], r)
 			}
 		}
-		if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-			return err
-		}
+		err = errors.Join(err, f.Sync(), f.Close())
 	}
-	return nil
+	return err
 }
 
 // fill writes random values of the size that a trained model's have: norms about 1, rows of matrices of length about 1. They are
-// drawn from a table of 65,536, since drawing normal values one by one takes longer than all runs.
-func fill(to io.Writer, t formats.Tensor, r *rand.Rand) error {
+// drawn from a table of 65,536, since drawing so many normal values one by one takes minutes.
+func fill(w io.Writer, t formats.Tensor, r *rand.Rand) error {
 	table := make([]uint16, 1<<16)
 	for i := range table {
 		v := 1 + 0.3*r.NormFloat64()
 		if len(t.Shape) > 1 {
 			v = r.NormFloat64() / math.Sqrt(float64(t.Shape[1]))
 		}
-		table[i] = uint16((math.Float32bits(float32(v)) + 1<<15) >> 16) // no infinities here, and ties do not matter
+		table[i] = uint16(math.Float32bits(float32(v)) >> 16)
 	}
-	w := bufio.NewWriterSize(to, 1<<20)
-	var b [8]byte
-	for left := t.Bytes; left > 0; left -= 8 {
-		u := r.Uint64()
-		for i := range 4 {
-			binary.LittleEndian.PutUint16(b[2*i:], table[uint16(u>>(16*i))])
+	buf := make([]byte, 1<<20)
+	for left := t.Bytes; left > 0; left -= int64(len(buf)) {
+		buf = buf[:min(left, 1<<20)]
+		for i := 0; i+8 <= len(buf); i += 8 {
+			u := r.Uint64()
+			v := uint64(table[u&0xffff]) | uint64(table[u>>16&0xffff])<<16 | uint64(table[u>>32&0xffff])<<32 | uint64(table[u>>48])<<48
+			binary.LittleEndian.PutUint64(buf[i:], v)
 		}
-		if _, err := w.Write(b[:min(left, 8)]); err != nil {
+		if _, err := w.Write(buf); err != nil {
 			return err
 		}
 	}
-	return w.Flush()
+	return nil
+}
+
+// tokenizer writes a byte-level BPE of n tokens: the bytes, then a merge for pairs and triples of them in a fixed order, letters first,
+// and two special tokens.
+func tokenizer(dir string, n int) error {
+	// GPT-2's letters for bytes: printable ones of Latin-1 stand for themselves, the others for U+0100 and on.
+	var letters []string
+	for b, next := rune(0), rune(0x100); b < 256; b++ {
+		if b >= '!' && b <= '~' || b >= 0xa1 && b != 0xad {
+			letters = append(letters, string(b))
+		} else {
+			letters = append(letters, string(next))
+			next++
+		}
+	}
+	letters = append(letters['a':], letters[:'a']...)
+	vocab, merges := map[string]int{}, [][]string{}
+	tokens := append([]string{""}, letters...) // tokens[0] is what single letters grow from
+	for i := 0; len(vocab) < n-2; i++ {
+		left, right := tokens[i/256], letters[i%256]
+		vocab[left+right] = i
+		if left != "" {
+			tokens = append(tokens, left+right)
+			merges = append(merges, []string{left, right})
+		}
+	}
+	level := map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}
+	special := func(id int, text string) map[string]any {
+		return map[string]any{"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}
+	}
+	return errors.Join(writeJSON(dir, "tokenizer.json", map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil,
+		"added_tokens": []any{special(n-2, "<|bos|>"), special(n-1, "<|eos|>")}, "pre_tokenizer": level, "post_processor": nil, "decoder": level,
+		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
+			"fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "vocab": vocab, "merges": merges}}),
+		writeJSON(dir, "tokenizer_config.json", map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|bos|>", "eos_token": "<|eos|>"}))
 }

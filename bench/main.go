@@ -1,9 +1,9 @@
 //go:build linux
 
 // Command bench measures bowline as a whole process: beside the floor, which is cp of the same bytes and sync of the copies, and with
-// -peers beside the programs that .ci/peers.sh installs. The table goes to stdout as Markdown, each run as it ends to stderr.
+// -peers beside programs that .ci/peers.sh installs. A table in Markdown goes to stdout, each run as it ends to stderr.
 //
-//	go run ./bench -work /var/tmp/bench -peers > table.md
+//	go run ./bench -peers >table.md
 package main
 
 import (
@@ -18,142 +18,131 @@ import (
 	"strings"
 )
 
-// bars are what a job must keep to; 0 is no bar.
-type bars struct {
-	ratio float64 // times the floor's wall time
-	wall  float64 // seconds
-	peak  float64 // MiB
-	sides string  // an input whose tokenizer.json comes on top of peak
-}
-
-// job is one thing to do, by commands that take turns. The first is the floor if the job has one, and ratios are to the first.
+// job is one thing to do, by programs that take turns: the floor if there is one, bowline, and a peer if there is one. In commands IN and
+// OUT stand for the input and for a directory that each run finds empty.
 type job struct {
-	name, input string
-	bars        bars
-	floor       bool
-	tool        []string // arguments of bowline
-	peer        string   // what the table calls the peer, "" for none
-	script      []string // below testdata/peers, with arguments
+	name, input    string
+	bars           bars
+	floor          bool
+	tool           string // bowline's arguments
+	peer, peerArgs string // a script in testdata/peers and its arguments
 }
 
-// ids are 64 token ids that are spread over the vocabulary.
-var ids = func() string {
-	var l []string
-	for i := range 64 {
-		l = append(l, fmt.Sprint(i*761%49152))
-	}
-	return strings.Join(l, ",")
-}()
+// bars are what a job must keep to: times the floor, seconds, MiB. 0 is none.
+type bars struct{ ratio, wall, peak float64 }
 
 const (
-	converter    = "llama.cpp convert_hf_to_gguf.py"
-	transformers = "transformers, float32"
+	convert = "convert IN OUT/x.gguf --quiet --dtype "
+	script  = "llama_convert.py IN OUT/x.gguf --pre gpt-2 --outtype "
 )
 
-// jobs are in the order of the table. IN and OUT stand for the input and for a file that each run makes anew.
+// jobs are in the order of the table.
 var jobs = []job{
-	{"HF bf16 to GGUF bf16, 1.24 B", "1b", bars{ratio: 1.5, peak: 64, sides: "1b"}, true, []string{"convert", "IN", "OUT.gguf", "--dtype", "bf16", "--quiet"},
-		converter, []string{"llama_convert.py", "IN", "OUT.gguf", "--outtype", "bf16", "--pre", "gpt-2"}},
-	{"the same without tokenizer files", "1b-bare", bars{ratio: 1.5, peak: 64}, true, []string{"convert", "IN", "OUT.gguf", "--dtype", "bf16", "--quiet"}, "", nil},
-	{"HF bf16 to GGUF bf16, 135 M", "135m", bars{peak: 64, sides: "135m"}, true, []string{"convert", "IN", "OUT.gguf", "--dtype", "bf16", "--quiet"},
-		converter, []string{"llama_convert.py", "IN", "OUT.gguf", "--outtype", "bf16", "--pre", "gpt-2"}},
-	{"HF bf16 to GGUF Q8_0, 1.24 B", "1b", bars{}, true, []string{"convert", "IN", "OUT.gguf", "--dtype", "q8_0", "--quiet"},
-		converter, []string{"llama_convert.py", "IN", "OUT.gguf", "--outtype", "q8_0", "--pre", "gpt-2"}},
-	{"inspect, 20,000 tensors", "20k", bars{wall: 0.1}, false, []string{"inspect", "IN", "--tensors", "--quiet"}, "", nil},
-	{"plan, Granite 8B Code", "granite-8b", bars{wall: 0.1}, false, []string{"plan", "IN", "OUT.gguf", "--quiet"}, "", nil},
-	{"logits of 64 tokens, 135 M", "135m", bars{wall: 2, peak: 300}, false, []string{"logits", "IN", "--tokens", ids, "-o", "OUT.safetensors", "--quiet"},
-		transformers, []string{"hf_load.py", "IN", "--tokens", ids, "--out", "OUT.safetensors"}},
+	{"HF bf16 to GGUF bf16, 1.24 B", "1b", bars{1.5, 0, 64}, true, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
+	{"HF bf16 to GGUF bf16, 1.24 B, no tokenizer", "1b-bare", bars{1.5, 0, 64}, true, convert + "bf16", "", ""},
+	{"HF bf16 to GGUF bf16, 135 M", "135m", bars{0, 0, 64}, true, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
+	{"HF bf16 to GGUF Q8_0, 1.24 B", "1b", bars{}, true, convert + "q8_0", "llama.cpp convert_hf_to_gguf.py", script + "q8_0"},
+	{"inspect, 20,000 tensors", "20k", bars{0, 0.1, 0}, false, "inspect IN --quiet", "", ""},
+	{"inspect --tensors, 20,000 tensors", "20k", bars{}, false, "inspect IN --tensors --quiet", "", ""},
+	{"plan, Granite 8B Code", "granite-8b", bars{0, 0.1, 0}, false, "plan IN OUT/x.gguf --quiet", "", ""},
+	{"logits of 64 tokens, 135 M", "135m", bars{0, 2, 300}, false, "logits IN -o OUT/x.safetensors --quiet --tokens " + ids(),
+		"transformers, float32", "hf_load.py IN --out OUT/x.safetensors --tokens " + ids()},
+}
+
+// ids are 64 token ids, spread over 49,152.
+func ids() string {
+	var l []string
+	for i := range 64 {
+		l = append(l, fmt.Sprint(i*761))
+	}
+	return strings.Join(l, ",")
 }
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
 	work := flag.String("work", filepath.Join(os.TempDir(), "bowline-bench"), "`DIR` for inputs, which are made once, and results: 8 GB")
-	runs := flag.Int("runs", 5, "times that each command of a job runs, in turns")
+	runs := flag.Int("runs", 5, "times that each program runs, in turns")
 	pick := flag.String("jobs", "", "only jobs whose name matches this `REGEXP`")
-	peers := flag.Bool("peers", false, "measure the peers that are installed in $BOWLINE_PEERS, too")
+	peers := flag.Bool("peers", false, "measure the peers in $BOWLINE_PEERS, too")
 	flag.Parse()
 	re, err := regexp.Compile(*pick)
-	switch {
-	case err != nil:
-		log.Fatalf("-jobs: %v", err)
-	case *runs < 1 || flag.NArg() > 0:
-		log.Fatal("want -runs of at least 1 and no operands")
+	if err != nil || *runs < 1 || flag.NArg() > 0 {
+		log.Fatalf("want no operands, a regular expression and at least one run: %v", err)
 	}
 	todo := slices.DeleteFunc(slices.Clone(jobs), func(j job) bool { return !re.MatchString(j.name) })
-	if len(todo) == 0 {
-		log.Fatalf("no job matches %q", *pick)
-	}
 	if err := bench(*work, todo, *runs, *peers); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func bench(work string, todo []job, runs int, withPeers bool) error {
-	// Of the module's root, where the scripts are.
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+func bench(work string, todo []job, runs int, peers bool) error {
+	work, err := filepath.Abs(work)
 	if err != nil {
-		return fmt.Errorf("go list: %w: run it in the module", err)
+		return err
 	}
-	b := &place{work: work, scripts: filepath.Join(strings.TrimSpace(string(root)), "testdata", "peers"), tool: filepath.Join(work, "bowline")}
 	if err := makeInputs(filepath.Join(work, "in"), todo); err != nil {
 		return err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-o", b.tool, "./cmd/bowline")
-	build.Dir, build.Env = strings.TrimSpace(string(root)), append(os.Environ(), "CGO_ENABLED=0")
+	tool := filepath.Join(work, "bowline")
+	build := exec.Command("go", "build", "-trimpath", "-o", tool, "./cmd/bowline")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("go build, at the module's root: %w\n%s", err, out)
 	}
-	if withPeers {
-		if err := b.findPeers(); err != nil {
+	python, versions := "", ""
+	if peers {
+		if python, versions, err = findPeers(); err != nil {
 			return err
 		}
 	}
 	var rows []row
 	for _, j := range todo {
-		r, err := b.measure(j, runs)
+		l, err := measure(j, work, tool, python, runs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
 		}
-		rows = append(rows, r...)
+		rows = append(rows, l...)
 	}
-	b.print(rows, runs)
+	printTable(rows, work, tool, versions)
 	return nil
 }
 
-// measure runs the commands of a job in turns: A B A B.
-func (b *place) measure(j job, runs int) ([]row, error) {
-	in := filepath.Join(b.work, "in", j.input)
-	if err := readAll(in); err != nil { // so that no run has to wait for the disk's reads
-		return nil, err
-	}
-	limit := j.bars
-	if limit.sides != "" {
-		st, err := os.Stat(filepath.Join(b.work, "in", limit.sides, "tokenizer.json"))
-		if err != nil {
-			return nil, err
+// measure runs the programs of a job in turns: A B A B.
+func measure(j job, work, tool, python string, runs int) ([]row, error) {
+	in, out := filepath.Join(work, "in", j.input), filepath.Join(work, "out")
+	if !models[j.input].sparse { // no run is to wait for reads from the disk
+		if out, err := exec.Command("sh", "-c", `cat "$0"/* >/dev/null`, in).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("reading %s: %w: %s", in, err, out)
 		}
-		limit.peak += float64(st.Size()) / (1 << 20)
 	}
 	var rows []row
 	if j.floor {
-		weights, _ := filepath.Glob(filepath.Join(in, "*.safetensors"))
-		rows = append(rows, row{job: j.name, program: "cp, sync -d", args: append([]string{"sh", "-c", `cp -L -t "$0" "$@" && sync -d "$0"/*`, "OUT"}, weights...)})
+		// The tool's own memory does not depend on the model; the tokenizer's does.
+		if st, err := os.Stat(filepath.Join(in, "tokenizer.json")); err == nil && j.bars.peak > 0 {
+			j.bars.peak += float64(st.Size()) / (1 << 20)
+		}
+		weights, err := filepath.Glob(filepath.Join(in, "*.safetensors"))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row{job: j.name, program: "cp; sync -d", args: append([]string{"sh", "-c", `cp -L -t "$0" "$@" && sync -d "$0"/*`, "OUT"}, weights...)})
 	}
-	rows = append(rows, row{job: j.name, program: "bowline", bars: limit, args: append([]string{b.tool}, j.tool...)})
-	if b.python != "" && j.peer != "" {
-		script := append([]string{b.python, filepath.Join(b.scripts, j.script[0])}, j.script[1:]...)
-		rows = append(rows, row{job: j.name, program: j.peer, args: script})
+	rows = append(rows, row{job: j.name, program: "bowline", bars: j.bars, args: append([]string{tool}, strings.Fields(j.tool)...)})
+	if python != "" && j.peer != "" {
+		args := strings.Fields(j.peerArgs)
+		args[0] = filepath.Join("testdata", "peers", args[0])
+		rows = append(rows, row{job: j.name, program: j.peer, args: append([]string{python}, args...)})
 	}
-	for range runs {
+	for turn := range runs {
 		for i := range rows {
-			r, err := b.run(rows[i].args, in)
+			r, err := run(rows[i].args, in, out)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", rows[i].program, err)
 			}
 			log.Printf("%s: %s: %.3f s, CPU %.2f s, %.1f MiB, load before %.2f", j.name, rows[i].program, r.wall, r.cpu, r.peak, r.load)
 			rows[i].runs = append(rows[i].runs, r)
-			rows[i].ratios = append(rows[i].ratios, r.wall/rows[0].runs[len(rows[i].runs)-1].wall)
+			rows[i].ratios = append(rows[i].ratios, r.wall/rows[0].runs[turn].wall)
 		}
 	}
 	return rows, nil

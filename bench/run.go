@@ -4,9 +4,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,14 +17,8 @@ import (
 	"time"
 )
 
-// place is where everything is.
-type place struct {
-	work, tool, scripts string
-	python, versions    string // the peers' interpreter, "" without peers
-}
-
-// outcome is one run.
-type outcome struct{ wall, cpu, peak, load float64 } // seconds, seconds, MiB, load average of the minute before
+// outcome is one run: seconds, seconds, MiB, and the load average of the minute before.
+type outcome struct{ wall, cpu, peak, load float64 }
 
 // row is a line of the table: a program and its runs.
 type row struct {
@@ -32,189 +26,105 @@ type row struct {
 	bars         bars
 	args         []string
 	runs         []outcome
-	ratios       []float64 // to the first program of the job, in the same turn
+	ratios       []float64 // to the first program of the job in the same turn
 }
 
-// run measures one process and its children. What an earlier run made is removed and the disk idle before the clock starts.
-func (b *place) run(args []string, in string) (outcome, error) {
-	out := filepath.Join(b.work, "out")
-	if err := os.RemoveAll(out); err != nil {
-		return outcome{}, err
-	}
-	if err := os.Mkdir(out, 0o777); err != nil {
+// run measures one process and the children that it waits for. The disk is idle before the clock starts.
+func run(args []string, in, out string) (outcome, error) {
+	if err := errors.Join(os.RemoveAll(out), os.Mkdir(out, 0o777)); err != nil {
 		return outcome{}, err
 	}
 	syscall.Sync()
-	full := slices.Clone(args)
-	for i, a := range full {
-		switch {
-		case a == "IN":
-			full[i] = in
-		case a == "OUT":
-			full[i] = out
-		case strings.HasPrefix(a, "OUT."):
-			full[i] = filepath.Join(out, "out"+a[3:])
+	args = slices.Clone(args)
+	for i, a := range args {
+		if a == "IN" {
+			args[i] = in
+		} else if rest, ok := strings.CutPrefix(a, "OUT"); ok {
+			args[i] = out + rest
 		}
 	}
 	var said bytes.Buffer
-	cmd := exec.Command(full[0], full[1:]...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = &said
-	load := loadAverage()
+	var load float64
+	fmt.Sscan(content("/proc/loadavg"), &load)
 	start := time.Now()
 	err := cmd.Run()
 	wall := time.Since(start).Seconds()
 	if err != nil {
 		return outcome{}, fmt.Errorf("%w: %s", err, bytes.TrimSpace(said.Bytes()))
 	}
-	use := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	return outcome{wall, cpu.Seconds(), float64(use.Maxrss) / 1024, load}, os.RemoveAll(out)
+	s := cmd.ProcessState
+	peak := float64(s.SysUsage().(*syscall.Rusage).Maxrss) / 1024
+	return outcome{wall, (s.UserTime() + s.SystemTime()).Seconds(), peak, load}, os.RemoveAll(out)
 }
 
-func loadAverage() (l float64) {
-	b, _ := os.ReadFile("/proc/loadavg")
-	fmt.Sscan(string(b), &l)
-	return l
-}
-
-// readAll brings a file, or all files of a directory, into the page cache. Holes are not read: nothing but headers is asked of such files.
-func readAll(path string) error {
-	return filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		defer f.Close() // opened for reading
-		st, err := f.Stat()
-		if err != nil || st.Sys().(*syscall.Stat_t).Blocks*512 < st.Size()/2 {
-			return err
-		}
-		_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, 1<<20))
-		return err
-	})
-}
-
-// findPeers looks for what .ci/peers.sh makes.
-func (b *place) findPeers() error {
+// findPeers looks for what .ci/peers.sh makes, at the same place as the scripts.
+func findPeers() (python, versions string, err error) {
 	root := os.Getenv("BOWLINE_PEERS")
 	if root == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return err
-		}
-		root = filepath.Join(home, ".cache", "bowline-peers-ci")
-		os.Setenv("BOWLINE_PEERS", root)
+		root = filepath.Join(os.Getenv("HOME"), ".cache", "bowline-peers-ci")
 	}
-	python := filepath.Join(root, "venv", "bin", "python")
+	python = filepath.Join(root, "venv", "bin", "python")
 	const ask = `import importlib.metadata as m; print(", ".join(f"{p} {m.version(p)}" for p in ("torch", "transformers")))`
 	out, err := exec.Command(python, "-c", ask).Output()
 	if err != nil {
-		return fmt.Errorf("peers: %s: %w: .ci/peers.sh installs them", python, err)
+		return "", "", fmt.Errorf("%s: %w (.ci/peers.sh installs the peers)", python, err)
 	}
-	vendored, err := os.ReadFile(filepath.Join(root, "llama.cpp", ".version"))
-	if err != nil {
-		return fmt.Errorf("peers: %w", err)
-	}
-	b.python, b.versions = python, fmt.Sprintf("%s, llama.cpp as in llama-cpp-python %s", bytes.TrimSpace(out), bytes.TrimSpace(vendored))
-	return nil
+	return python, fmt.Sprintf("; %s, llama.cpp of llama-cpp-python %s", bytes.TrimSpace(out), content(filepath.Join(root, "llama.cpp", ".version"))), nil
 }
 
-// print writes the tables.
-func (b *place) print(rows []row, runs int) {
-	fmt.Printf("%d runs of each program, in turns; medians of times and of the ratios within a turn; the greatest peak. Page cache warm, results durable.\n\n", runs)
-	fmt.Printf("- machine: %s, %d processors, %s, Linux %s, %s\n", line("/proc/cpuinfo", "model name"), runtime.NumCPU(), memory(),
-		said("uname", "-r"), said("stat", "-f", "-c", "%T", b.work))
-	fmt.Printf("- programs: %s; %s", said(b.tool, "version"), said("cp", "--version"))
-	if b.python != "" {
-		fmt.Print("; ", b.versions)
-	}
-	fmt.Print("\n- date: ", time.Now().UTC().Format(time.DateOnly), "\n\n")
-	fmt.Print("| job | program | wall, s | to the first | CPU, s | peak, MiB | bar | |\n|---|---|--:|--:|--:|--:|---|---|\n")
-	own := ownPeak()
+// printTable writes what was measured, and on what.
+func printTable(rows []row, work, tool, versions string) {
+	fmt.Printf("Whole processes, in turns. Wall and CPU time are medians, the ratio is the median of the ratios within a turn, the peak is the greatest.\n\n")
+	fmt.Printf("- machine: %s, %d processors, %s of memory, Linux %s, %s\n", field("/proc/cpuinfo", "model name"), runtime.NumCPU(),
+		field("/proc/meminfo", "MemTotal"), said("uname", "-r"), said("stat", "-f", "-c", "%T", work))
+	fmt.Printf("- programs: %s; %s%s\n- date: %s\n\n", said(tool, "version"), said("cp", "--version"), versions, time.Now().UTC().Format(time.DateOnly))
+	fmt.Print("| job | program | wall, s | to the first | CPU, s | peak, MiB | bar | | load before each run |\n|---|---|--:|--:|--:|--:|---|---|---|\n")
+	// A child begins with its parent's memory, which the kernel counts, so what is not above it is not known.
+	var own float64
+	fmt.Sscan(field("/proc/self/status", "VmHWM"), &own)
 	for _, r := range rows {
-		peak, name := fmt.Sprintf("%.1f", r.peak()), r.program
-		if r.peak() <= own { // a child starts with its parent's memory, which counts
-			peak = "< " + peak
-		}
-		bar, met := r.judge()
-		fmt.Printf("| %s | %s | %.3f | %.2f | %.2f | %s | %s | %s |\n", r.job, name, r.median(wall), middle(r.ratios), r.median(cpu), peak, bar, met)
-	}
-	fmt.Print("\nEach run: wall time in seconds (load average before it)\n\n| job | program | runs |\n|---|---|---|\n")
-	for _, r := range rows {
-		var each []string
+		var walls, cpus, peaks []float64
+		var loads []string
 		for _, o := range r.runs {
-			each = append(each, fmt.Sprintf("%.3f (%.1f)", o.wall, o.load))
+			walls, cpus, peaks = append(walls, o.wall), append(cpus, o.cpu), append(peaks, o.peak)
+			loads = append(loads, fmt.Sprintf("%.1f", o.load))
 		}
-		fmt.Printf("| %s | %s | %s |\n", r.job, r.program, strings.Join(each, ", "))
+		below := ""
+		if slices.Max(peaks) <= own/1024 {
+			below = "< "
+		}
+		bar, met := r.bars.judge(median(r.ratios), median(walls), slices.Max(peaks))
+		fmt.Printf("| %s | %s | %.3f | %.2f | %.2f | %s%.1f | %s | %s | %s |\n", r.job, r.program, median(walls), median(r.ratios), median(cpus),
+			below, slices.Max(peaks), bar, met, strings.Join(loads, " "))
 	}
 }
 
-// judge says what the bars are and whether the row keeps to all of them.
-func (r row) judge() (bar, met string) {
-	var l []string
-	met = "met"
-	for _, b := range []struct {
+// judge spells the bars and says whether all are kept.
+func (b bars) judge(ratio, wall, peak float64) (bar, met string) {
+	for _, x := range []struct {
 		format     string
 		limit, got float64
-	}{{"%.1f x floor", r.bars.ratio, middle(r.ratios)}, {"%.1f s", r.bars.wall, r.median(wall)}, {"%.1f MiB", r.bars.peak, r.peak()}} {
-		if b.limit == 0 {
-			continue
+	}{{"%.1f x floor", b.ratio, ratio}, {"%.1f s", b.wall, wall}, {"%.1f MiB", b.peak, peak}} {
+		if x.limit > 0 {
+			bar += ", " + fmt.Sprintf(x.format, x.limit)
+			if met = cmp.Or(met, "met"); x.got > x.limit {
+				met = "missed"
+			}
 		}
-		l = append(l, fmt.Sprintf(b.format, b.limit))
-		if b.got > b.limit {
-			met = "missed"
-		}
 	}
-	if l == nil {
-		return "", ""
-	}
-	return strings.Join(l, ", "), met
+	return strings.TrimPrefix(bar, ", "), met
 }
 
-func wall(o outcome) float64 { return o.wall }
-func cpu(o outcome) float64  { return o.cpu }
-
-func (r row) peak() (most float64) {
-	for _, o := range r.runs {
-		most = max(most, o.peak)
-	}
-	return most
-}
-
-func (r row) median(of func(outcome) float64) float64 {
-	var l []float64
-	for _, o := range r.runs {
-		l = append(l, of(o))
-	}
-	return middle(l)
-}
-
-// middle is the median.
-func middle(l []float64) float64 {
+func median(l []float64) float64 {
 	l = slices.Sorted(slices.Values(l))
 	return (l[(len(l)-1)/2] + l[len(l)/2]) / 2
 }
 
-// ownPeak is the most memory that this process had, in MiB.
-func ownPeak() float64 {
-	var kib float64
-	fmt.Sscan(line("/proc/self/status", "VmHWM"), &kib)
-	return kib / 1024
-}
-
-func memory() string {
-	var kib float64
-	fmt.Sscan(line("/proc/meminfo", "MemTotal"), &kib)
-	return fmt.Sprintf("%.0f GiB", kib/(1<<20))
-}
-
-// line is the value of a "key: value" line of a file.
-func line(path, key string) string {
-	b, _ := os.ReadFile(path)
-	for l := range strings.Lines(string(b)) {
+// field is the value of a "key: value" line of a file.
+func field(path, key string) string {
+	for l := range strings.Lines(content(path)) {
 		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == key {
 			return strings.TrimSpace(v)
 		}
@@ -222,12 +132,15 @@ func line(path, key string) string {
 	return "unknown"
 }
 
+// content is a small file, "" if it cannot be read.
+func content(path string) string {
+	b, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(b))
+}
+
 // said is the first line that a program prints.
 func said(args ...string) string {
-	out, err := exec.Command(args[0], args[1:]...).Output()
-	if err != nil {
-		return "unknown"
-	}
+	out, _ := exec.Command(args[0], args[1:]...).Output()
 	first, _, _ := strings.Cut(string(out), "\n")
-	return strings.TrimSpace(first)
+	return first
 }

@@ -26,7 +26,7 @@ func (d *draft) dialect(p *Plan) error {
 
 // sideFiles copies the files beside the weights, with config.json brought up to date, or makes them from a GGUF file's keys.
 func (d *draft) sideFiles(p *Plan) error {
-	fromKeys := d.m.Doc == nil && d.m.Metadata.Get("general.architecture") != nil
+	fromKeys := d.m.Metadata.Get("general.architecture") != nil
 	if !fromKeys {
 		p.Target.Metadata = d.m.Metadata
 	}
@@ -128,7 +128,13 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 	}
 	c := *m.Config
 	c.DType = torchNames[d.mainType(p)]
-	if f := d.ev.Factors; f != nil {
+	switch f := d.ev.Factors; {
+	case f == nil:
+	case m.Doc != nil:
+		if !slices.Equal(f, c.Rope.Divisors(c.HeadDim)) {
+			return formats.Errorf(formats.Mismatch, "the config %s gives other divisors", m.Doc.Path).In("rope_freqs.weight", "").At(m.Path(), -1)
+		}
+	default:
 		rope, ok := config.Llama3(f, c.Rope.Theta, c.HeadDim)
 		if !ok {
 			return formats.Errorf(formats.Unsupported, "no factor and original length of rope type llama3 gives these divisors").In("rope_freqs.weight", "").At(m.Path(), -1)
@@ -145,7 +151,15 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 	add := func(name string, b []byte) {
 		p.Sides = append(p.Sides, Side{Path: name, Data: b, Bytes: int64(len(b))})
 	}
-	add("config.json", c.ToHF(m.Family.Params(c.Architecture)))
+	if m.Doc == nil {
+		add("config.json", c.ToHF(m.Family.Params(c.Architecture)))
+	} else {
+		doc, err := d.editConfig(p)
+		if err != nil {
+			return err
+		}
+		add("config.json", doc.Bytes())
+	}
 	add("generation_config.json", generationConfig(&c, m.Metadata))
 	used := map[string]bool{}
 	for _, kv := range m.Metadata {

@@ -175,7 +175,6 @@ type stats struct {
 	first             []int64
 	maxAbs, minCos    float64
 	aa, bb, ab, dd    float64
-	rows              int64
 	cosineInitialised bool
 }
 
@@ -257,7 +256,7 @@ func exact(ctx context.Context, m *arch.Model, name string, to dtype.Type) (bool
 	if err != nil {
 		return false, 0, err
 	}
-	const n = 64 << 10
+	n := min(64<<10, t.Elems())
 	src := make([]byte, n*t.DType.BlockBytes())
 	wide, back := make([]float64, n), make([]float64, n)
 	narrow, bytesTo := make([]float32, n), make([]byte, n*to.BlockBytes())

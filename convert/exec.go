@@ -84,7 +84,7 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		}
 		if same {
 			res.UpToDate = true
-			return res, nil
+			return res, sweep(o.FS, target)
 		}
 		return nil, formats.Errorf(formats.Exists, "the destination exists and is not this conversion's result").At(p.Dest.Path, -1).Hinted("--force replaces it")
 	}
@@ -173,6 +173,45 @@ func occupied(fsys fsio.FS, t formats.Target) bool {
 	}
 	list, err := fsys.ReadDir(t.Dst)
 	return err != nil || len(list) > 0
+}
+
+// beside is a name next to the destination that belongs to this plan's run, as package formats makes it.
+func beside(t formats.Target, suffix string) string {
+	return filepath.Join(filepath.Dir(t.Dst), "."+filepath.Base(t.Dst)+".bowline-"+t.ID+suffix)
+}
+
+// sweep removes what a run left beside a result that is complete because its last step, removing this, failed. What another run works on
+// is locked, and stays.
+func sweep(fsys fsio.FS, t formats.Target) error {
+	var names []string
+	for _, name := range []string{beside(t, ".receipt"), beside(t, "")} {
+		if st, err := fsys.Lstat(name); err == nil {
+			if st.IsDir() {
+				list, err := fsys.ReadDir(name)
+				if err != nil {
+					return formats.OutputError("list it", name, err)
+				}
+				for _, e := range list {
+					names = append(names, filepath.Join(name, e.Name()))
+				}
+			}
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	held, err := fsys.Lock(beside(t, ".lock"))
+	if err != nil {
+		return nil // nothing is wrong with the result
+	}
+	for _, name := range names {
+		if err = fsys.Remove(name); err != nil {
+			err = formats.OutputError("remove", name, err)
+			break
+		}
+	}
+	return errors.Join(err, held.Close())
 }
 
 // alreadyThere reports whether the destination is byte for byte what the plan would write.

@@ -37,13 +37,7 @@ func (d *draft) names() error {
 	if err != nil {
 		return err
 	}
-	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
-		return at(err, m.Path())
-	}
-	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" && m.Scheme != d.t.Scheme {
-		d.note(levelWarn, "sliding_window", "not carried", w)
-	}
-	if m.Scheme == d.t.Scheme {
+	if m.Scheme == d.t.Scheme { // nothing is derived from the parameters, so any will do
 		for i := range m.Tensors {
 			t := &m.Tensors[i]
 			it := roles[t.Name]
@@ -54,6 +48,12 @@ func (d *draft) names() error {
 			d.items = append(d.items, it)
 		}
 		return nil
+	}
+	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
+		return at(err, m.Path())
+	}
+	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" {
+		d.note(levelWarn, "sliding_window", "not carried", w)
 	}
 	d.items = d.renamed(roles)
 	return nil
@@ -73,14 +73,7 @@ func (d *draft) roles() (map[string]*item, error) {
 	m, f := d.m, d.m.Family
 	out := make(map[string]*item, len(m.Tensors))
 	var errs []error
-	more := 0
-	bad := func(e *formats.Error) {
-		if len(errs) == maxProblems {
-			more++
-			return
-		}
-		errs = append(errs, e.At(m.Path(), -1))
-	}
+	bad := func(e *formats.Error) { errs = append(errs, e.At(m.Path(), -1)) }
 	tied, padded := map[string]bool{}, map[string]bool{}
 	for _, t := range f.Ties {
 		right, stored := false, 0
@@ -124,6 +117,10 @@ func (d *draft) roles() (map[string]*item, error) {
 			layers = m.Config.Layers
 		}
 		for i := range layers {
+			if len(errs) == maxProblems {
+				bad(formats.Errorf(formats.Errors(errs[0])[0].Code, "and more, which are not listed"))
+				return nil, errors.Join(errs...)
+			}
 			name := spec.In(m.Scheme, i)
 			t := m.Lookup(name)
 			has := spec.When == nil || spec.When(m.Config)
@@ -135,6 +132,7 @@ func (d *draft) roles() (map[string]*item, error) {
 			case !has && m.Scheme != arch.GGUF:
 				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
 					Hinted("correct the config, or use --names keep"))
+				out[t.Name] = &item{spec: spec, layer: i} // once is enough: it is not unknown too
 			default:
 				if e := d.checkShape(spec, t, padded[spec.Role]); e != nil {
 					bad(e)
@@ -157,9 +155,6 @@ func (d *draft) roles() (map[string]*item, error) {
 		default:
 			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(t.Name, "").Hinted("--names keep copies it"))
 		}
-	}
-	if more > 0 {
-		errs = append(errs, formats.Errorf(formats.Errors(errs[0])[0].Code, "and %d more problems of this kind", more).At(m.Path(), -1))
 	}
 	return out, errors.Join(errs...)
 }

@@ -88,7 +88,11 @@ func (d *draft) decide(g *Group) (outcome, error) {
 			}
 			d.note(levelWarn, g.TargetKeys[0], fmt.Sprintf("%s is dropped although it differs", map[bool]string{true: g.SourceKey, false: g.TargetKeys[0]}[p == TieHead]), "--discard-differing: "+orShapes(g))
 		}
-		return outcome{embed: d.lossless(g, one), flag: &yes}, nil
+		one = d.lossless(g, one)
+		if rows := d.m.Family.Tensor(g.tie.Source).Shape[0](d.m.Config); len(one.Shape) > 0 && one.Shape[0] != rows {
+			return outcome{}, formats.Errorf(formats.BadShape, "got %d rows, and the config wants %d of the one that is left", one.Shape[0], rows).In(one.Name, "")
+		}
+		return outcome{embed: one, flag: &yes}, nil
 	case Untie:
 		if g.both {
 			return outcome{embed: g.embed, head: g.head, flag: &no}, nil

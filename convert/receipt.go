@@ -105,7 +105,7 @@ type receipt struct {
 // stage opens the staging: a new one, or what an interrupted run of the same plan over the same source left, of which every chunk that
 // the receipt lists and whose bytes still have their digest is kept.
 func (p *Plan) stage(t formats.Target, l formats.Layout, src state, o ExecOptions) (*receipt, keptRanges, *formats.Writer, error) {
-	r := &receipt{fs: o.FS, path: filepath.Join(filepath.Dir(t.Dst), "."+filepath.Base(t.Dst)+".bowline-"+t.ID+".receipt"), at: time.Now()}
+	r := &receipt{fs: o.FS, path: beside(t, ".receipt"), at: time.Now()}
 	inputs := sourceFiles(p.Source)
 	if entries, ok := r.read(p.ID, src); ok {
 		w, err := formats.Reopen(o.FS, t, l, inputs)

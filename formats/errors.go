@@ -132,6 +132,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Escape makes text from a file safe to print: control characters, invalid UTF-8 and invisible or direction-changing runes
 // become \x or \u escapes, and at most limit bytes are kept.
 func Escape(s string, limit int) string {
+	if len(s) <= limit && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0 {
+		return s
+	}
 	var b strings.Builder
 	for i, w := 0, 0; i < len(s); i += w {
 		if b.Len() >= limit {

@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"strings"
@@ -44,7 +43,7 @@ type model struct {
 
 // reader walks one JSON file as a stream of tokens, so that a vocabulary is never held as a tree.
 type reader struct {
-	*json.Decoder
+	stream
 	name string
 }
 
@@ -55,9 +54,7 @@ func newReader(name string, b []byte) (*reader, error) {
 	if !utf8.Valid(b) {
 		return nil, formats.Errorf(formats.UTF8, "not UTF-8").At(name, -1)
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	return &reader{d, name}, nil
+	return &reader{stream{b: b}, name}, nil
 }
 
 // fail makes an error at the place that was read last.

@@ -119,7 +119,10 @@ func spaces(s string) int {
 		return n
 	}
 	_, w := utf8.DecodeLastRuneInString(s[:n])
-	return max(n-w, w, 1)
+	if n > w {
+		return n - w
+	}
+	return max(n, 1)
 }
 
 // run is the length of the longest start of s that is in the class, of at most limit characters if that is not negative.

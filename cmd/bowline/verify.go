@@ -74,7 +74,7 @@ Example:
 			tokensFlag(), precisionFlag(),
 			&cli.BoolFlag{Name: "hidden", Usage: "write the hidden states too"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE`.safetensors or .npy"},
-			&cli.BoolFlag{Name: "force", Usage: "replace FILE"},
+			&cli.BoolFlag{Name: "force", Usage: "replace FILE even if it holds no logits"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 			&cli.IntFlag{Name: "workers", Usage: "`N` workers (default: one for each processor)"},
 			jsonFlag()),

@@ -13,6 +13,7 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
+	shardlist "github.com/bowline-ml/bowline/formats/index"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -102,7 +103,7 @@ func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpo
 	}
 	index := f.IndexName(stem(f, name))
 	if index != "" && exists(fsys, dir, index) {
-		listed, err := safetensors.Shards(fsys, dir, index)
+		listed, err := shardlist.Shards(fsys, dir, index)
 		if err != nil {
 			return nil, err
 		}

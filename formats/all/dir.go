@@ -8,6 +8,7 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
+	shardlist "github.com/bowline-ml/bowline/formats/index"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -174,7 +175,7 @@ func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []f
 	}
 	if index != "" {
 		var err error
-		if files, err = safetensors.Shards(fsys, dir, index); err != nil {
+		if files, err = shardlist.Shards(fsys, dir, index); err != nil {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
 // sizes compares the offsets of each tensor with its shape and type.
@@ -17,14 +18,14 @@ func (p *parser) sizes() {
 		n, err := formats.TensorBytes(t.DType, t.Shape)
 		if err != nil {
 			for _, e := range formats.Errors(err) {
-				p.add(e.At(p.path, p.base+int64(sp.at)).In(t.Name, "shape"))
+				p.Add(e.At(p.Path, p.Base+int64(sp.at)).In(t.Name, "shape"))
 			}
 			continue
 		}
 		if got := sp.end - sp.begin; got != n {
-			p.tensor, p.field = t.Name, "data_offsets"
+			p.Tensor, p.Field = t.Name, "data_offsets"
 			p.bad(formats.BadShape, int(sp.offsets), "got %d bytes, want %d for shape %v of %s", got, n, t.Shape, t.DType)
-			p.tensor, p.field = "", ""
+			p.Tensor, p.Field = "", ""
 		}
 		t.Bytes = n
 		t.Offset = sp.begin // chain makes it absolute
@@ -44,10 +45,10 @@ func (p *parser) chain(start, size int64) {
 	data := size - start
 	end, last := int64(0), -1 // of what is covered so far
 	whole, cut := -1, -1      // the last tensor that the file holds, the first that it does not
-	p.field = "data_offsets"
-	defer func() { p.tensor, p.field = "", "" }()
+	p.Field = "data_offsets"
+	defer func() { p.Tensor, p.Field = "", "" }()
 	for i, sp := range spans {
-		p.tensor = p.nameAt(sp)
+		p.Tensor = p.nameAt(sp)
 		switch {
 		case sp.begin > end && last < 0:
 			p.bad(formats.Hole, int(sp.offsets), "bytes 0 to %d of the data belong to no tensor: got begin %d, want 0", sp.begin, sp.begin)
@@ -70,17 +71,17 @@ func (p *parser) chain(start, size int64) {
 			p.Tensors[sp.tensor].Offset = start + sp.begin
 		}
 	}
-	p.tensor = ""
+	p.Tensor = ""
 	switch {
 	case end > data:
 		kept := "no tensor is complete"
 		if whole >= 0 {
 			kept = "the last complete tensor is \"" + clip(p.nameAt(spans[whole])) + "\""
 		}
-		p.add(formats.Errorf(formats.Trunc, "the file is %d bytes short: got %d bytes of data, want %d; %s", end-data, data, end, kept).
-			At(p.path, size).In(p.nameAt(spans[cut]), p.field))
+		p.Add(formats.Errorf(formats.Trunc, "the file is %d bytes short: got %d bytes of data, want %d; %s", end-data, data, end, kept).
+			At(p.Path, size).In(p.nameAt(spans[cut]), p.Field))
 	case end < data:
-		p.add(formats.Errorf(formats.Trail, "got %d bytes after the last tensor, want none", data-end).At(p.path, start+end))
+		p.Add(formats.Errorf(formats.Trail, "got %d bytes after the last tensor, want none", data-end).At(p.Path, start+end))
 	}
 }
 
@@ -89,6 +90,6 @@ func (p *parser) nameAt(sp span) string {
 	if sp.tensor >= 0 {
 		return p.Tensors[sp.tensor].Name
 	}
-	k := scanner{src: p.src, i: int(sp.at)}
-	return k.str()
+	k := jsontext.Scanner{Src: p.Src, At: int(sp.at)}
+	return k.Str()
 }

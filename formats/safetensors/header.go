@@ -9,6 +9,7 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
+	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
 // maxHeader is the reference's MAX_HEADER_SIZE (safetensors/src/tensor.rs).
@@ -37,7 +38,7 @@ var fields = [...]string{"dtype", "shape", "data_offsets"}
 // set is what the headers of one checkpoint add up to.
 type set struct {
 	formats.Header
-	problems
+	formats.Problems
 	names map[string]int32 // into Tensors
 	bytes int64            // of all tensors
 }
@@ -53,7 +54,7 @@ type span struct {
 // parser reads one header into a set.
 type parser struct {
 	*set
-	*scanner
+	*jsontext.Scanner
 	file    string // name of the file in the set
 	spans   []span
 	dims    []int64 // what is left of the chunk that shapes are cut from
@@ -66,7 +67,7 @@ type parser struct {
 
 // header adds the tensors of the file to the set. src is the JSON, size the size of the file.
 func (s *set) header(path, file, src string, size int64) (meta formats.Metadata) {
-	p := &parser{set: s, scanner: newScanner(path, src, 8), file: file, hasMeta: -1}
+	p := &parser{set: s, Scanner: jsontext.New(path, src, 8), file: file, hasMeta: -1}
 	n := min(strings.Count(src, "}"), len(src)/minEntry+1)
 	p.spans = make([]span, 0, n)
 	p.Tensors = slices.Grow(p.Tensors, n)
@@ -74,8 +75,8 @@ func (s *set) header(path, file, src string, size int64) (meta formats.Metadata)
 		s.names = make(map[string]int32, n)
 	}
 	p.object()
-	if p.scanner.err != nil {
-		p.add(p.scanner.err)
+	if p.Scanner.Err != nil {
+		p.Add(p.Scanner.Err)
 		return nil
 	}
 	p.sizes()
@@ -97,23 +98,23 @@ func (s *set) note(subject, decision, because string, args ...any) {
 
 // bad notes a problem after which the scan goes on.
 func (p *parser) bad(code formats.Code, at int, format string, args ...any) {
-	if !p.full() {
-		p.add(p.problem(code, at, format, args...))
+	if !p.Full() {
+		p.Add(p.Problem(code, at, format, args...))
 	}
 }
 
 // wrong notes a value of the wrong kind and skips it. What is no value at all ends the scan.
 func (p *parser) wrong(depth int, want string) {
-	if c := p.peek(); isValue(c) {
-		p.bad(formats.JSON, p.i, "got %s, want %s", kind(c), want)
+	if c := p.Peek(); jsontext.IsValue(c) {
+		p.bad(formats.JSON, p.At, "got %s, want %s", jsontext.Kind(c), want)
 	}
-	p.skip(depth)
+	p.Skip(depth)
 }
 
 // open consumes the bracket of an object or array, or notes what is there instead.
 func (p *parser) open(c byte, depth int) bool {
-	if p.peek() == c {
-		p.i++
+	if p.Peek() == c {
+		p.At++
 		return true
 	}
 	want := "an object"
@@ -126,30 +127,30 @@ func (p *parser) open(c byte, depth int) bool {
 
 // object reads the whole header.
 func (p *parser) object() {
-	p.want('{')
-	for first := true; p.more('}', &first); {
-		name, at := p.key()
-		if p.scanner.err != nil {
+	p.Want('{')
+	for first := true; p.More('}', &first); {
+		name, at := p.Key()
+		if p.Scanner.Err != nil {
 			return
 		}
 		if name == "__metadata__" {
-			p.field = name
+			p.Field = name
 			p.metadata(at)
-			p.field = ""
+			p.Field = ""
 			continue
 		}
-		p.tensor = name
+		p.Tensor = name
 		p.entry(name, at)
-		p.tensor = ""
+		p.Tensor = ""
 	}
-	p.end()
+	p.End()
 }
 
 // metadata reads a map of strings to strings.
 func (p *parser) metadata(at int) {
 	if p.hasMeta >= 0 {
-		p.bad(formats.Dup, at, "got it twice, first at offset %d", p.base+int64(p.hasMeta))
-		p.skip(1)
+		p.bad(formats.Dup, at, "got it twice, first at offset %d", p.Base+int64(p.hasMeta))
+		p.Skip(1)
 		return
 	}
 	p.hasMeta = at
@@ -157,24 +158,24 @@ func (p *parser) metadata(at int) {
 		return
 	}
 	seen := map[string]int{}
-	for first := true; p.more('}', &first); {
-		key, at := p.key()
-		if p.scanner.err != nil {
+	for first := true; p.More('}', &first); {
+		key, at := p.Key()
+		if p.Scanner.Err != nil {
 			return
 		}
 		if len(p.meta) == maxMeta {
-			p.fail(formats.Limit, at, "got more than %d entries", maxMeta)
+			p.Fail(formats.Limit, at, "got more than %d entries", maxMeta)
 			return
 		}
 		if old, ok := seen[key]; ok {
-			p.bad(formats.Dup, at, "got key \"%s\" twice, first at offset %d", clip(key), p.base+int64(old))
+			p.bad(formats.Dup, at, "got key \"%s\" twice, first at offset %d", clip(key), p.Base+int64(old))
 		}
 		seen[key] = at
-		if p.peek() != '"' {
+		if p.Peek() != '"' {
 			p.wrong(2, "a string for key \""+clip(key)+"\"")
 			continue
 		}
-		p.meta = append(p.meta, formats.KV{Key: key, Value: p.str()})
+		p.meta = append(p.meta, formats.KV{Key: key, Value: p.Str()})
 	}
 }
 
@@ -189,13 +190,13 @@ func (p *parser) entry(name string, at int) {
 	have, good := 0, 0
 	where := [len(fields)]int{}
 	var unknown map[string]bool
-	for first := true; p.more('}', &first); {
-		key, keyAt := p.key()
-		if p.scanner.err != nil {
+	for first := true; p.More('}', &first); {
+		key, keyAt := p.Key()
+		if p.Scanner.Err != nil {
 			return
 		}
 		f := slices.Index(fields[:], key)
-		p.field = key
+		p.Field = key
 		switch {
 		case f < 0:
 			if unknown[key] {
@@ -206,15 +207,15 @@ func (p *parser) entry(name string, at int) {
 				unknown = map[string]bool{}
 			}
 			if len(unknown) == maxUnknown {
-				p.fail(formats.Limit, keyAt, "got more than %d unknown fields", maxUnknown)
+				p.Fail(formats.Limit, keyAt, "got more than %d unknown fields", maxUnknown)
 				return
 			}
 			unknown[key] = true
-			p.skip(2)
+			p.Skip(2)
 			continue
 		case have&(1<<f) != 0:
-			p.bad(formats.Dup, keyAt, "got the field twice, first at offset %d", p.base+int64(where[f]))
-			p.skip(2)
+			p.bad(formats.Dup, keyAt, "got the field twice, first at offset %d", p.Base+int64(where[f]))
+			p.Skip(2)
 			continue
 		}
 		have |= 1 << f
@@ -226,25 +227,25 @@ func (p *parser) entry(name string, at int) {
 		case fieldShape:
 			t.Shape, ok = p.shape()
 		case fieldOffsets:
-			p.peek()
-			sp.offsets = int32(p.i)
+			p.Peek()
+			sp.offsets = int32(p.At)
 			sp.begin, sp.end, ok = p.offsets()
 		}
 		if ok {
 			good |= 1 << f
 		}
 	}
-	p.field = ""
-	if p.scanner.err != nil {
+	p.Field = ""
+	if p.Scanner.Err != nil {
 		return
 	}
 	for i, f := range fields {
 		if have&(1<<i) == 0 {
-			p.field = f
+			p.Field = f
 			p.bad(formats.JSON, at, "missing")
 		}
 	}
-	p.field = ""
+	p.Field = ""
 	if good&fieldOffsets == 0 {
 		p.broken = true
 	}
@@ -269,13 +270,13 @@ func (p *parser) keep(t formats.Tensor, sp span) {
 	// The name was there. One lookup less for each of a million names is worth a search here, where the file is refused anyhow.
 	p.broken = true
 	i := 0
-	if !p.full() {
+	if !p.Full() {
 		i = slices.IndexFunc(p.Tensors, func(x formats.Tensor) bool { return x.Name == t.Name })
 		if o := p.Tensors[i]; o.File != p.file {
-			p.add(p.problem(formats.Dup, int(sp.at), "stored here and in %s", formats.Escape(o.File, 256)))
+			p.Add(p.Problem(formats.Dup, int(sp.at), "stored here and in %s", formats.Escape(o.File, 256)))
 		} else {
 			k := slices.IndexFunc(p.spans, func(s span) bool { return int(s.tensor) == i })
-			p.add(p.problem(formats.Dup, int(sp.at), "got the name twice, first at offset %d", p.base+int64(p.spans[k].at)))
+			p.Add(p.Problem(formats.Dup, int(sp.at), "got the name twice, first at offset %d", p.Base+int64(p.spans[k].at)))
 		}
 	}
 	p.names[t.Name] = int32(i)
@@ -297,13 +298,13 @@ func (p *parser) other(key string, at int) {
 }
 
 func (p *parser) dtype() (dtype.Type, bool) {
-	if p.peek() != '"' {
+	if p.Peek() != '"' {
 		p.wrong(2, "a string")
 		return "", false
 	}
-	at := p.i
-	name := p.str()
-	if p.scanner.err != nil {
+	at := p.At
+	name := p.Str()
+	if p.Scanner.Err != nil {
 		return "", false
 	}
 	for _, t := range dtypes { // the constants, so that the header's text is not kept for them
@@ -319,10 +320,10 @@ func (p *parser) shape() ([]int64, bool) {
 	if !p.open('[', 2) {
 		return nil, false
 	}
-	at := p.i
+	at := p.At
 	var dims [maxRank]int64
 	n, ok := 0, true
-	for first := true; p.more(']', &first); n++ {
+	for first := true; p.More(']', &first); n++ {
 		v, good := p.integer()
 		ok = ok && good
 		if n < maxRank {
@@ -346,17 +347,17 @@ func (p *parser) offsets() (begin, end int64, ok bool) {
 	if !p.open('[', 2) {
 		return 0, 0, false
 	}
-	at := p.i
+	at := p.At
 	var v [2]int64
 	n, ok := 0, true
-	for first := true; p.more(']', &first); n++ {
+	for first := true; p.More(']', &first); n++ {
 		x, good := p.integer()
 		ok = ok && good
 		if n < len(v) {
 			v[n] = x
 		}
 	}
-	if n != len(v) && p.scanner.err == nil {
+	if n != len(v) && p.Scanner.Err == nil {
 		p.bad(formats.JSON, at-1, "got %d numbers, want 2", n)
 		return 0, 0, false
 	}
@@ -369,16 +370,16 @@ func (p *parser) offsets() (begin, end int64, ok bool) {
 
 // integer reads an array element that has to be a whole number without sign, point or exponent.
 func (p *parser) integer() (int64, bool) {
-	if c := p.peek(); c != '-' && (c < '0' || c > '9') {
+	if c := p.Peek(); c != '-' && (c < '0' || c > '9') {
 		p.wrong(3, "a non-negative integer")
 		return 0, false
 	}
-	at := p.i
+	at := p.At
 	if v, ok := p.plain(); ok {
 		return v, true
 	}
-	text := p.number()
-	if p.scanner.err != nil {
+	text := p.Number()
+	if p.Scanner.Err != nil {
 		return 0, false
 	}
 	if strings.Trim(text, "0123456789") != "" {
@@ -399,17 +400,17 @@ func (p *parser) integer() (int64, bool) {
 
 // plain reads a number of at most 18 digits, as nearly all are, and leaves every other one to number.
 func (p *parser) plain() (v int64, ok bool) {
-	k := p.i
-	for ; k < len(p.src) && p.src[k] >= '0' && p.src[k] <= '9'; k++ {
-		if k-p.i == 18 || k > p.i && v == 0 {
+	k := p.At
+	for ; k < len(p.Src) && p.Src[k] >= '0' && p.Src[k] <= '9'; k++ {
+		if k-p.At == 18 || k > p.At && v == 0 {
 			return 0, false
 		}
-		v = 10*v + int64(p.src[k]-'0')
+		v = 10*v + int64(p.Src[k]-'0')
 	}
-	if k == p.i || k == len(p.src) || p.src[k] != ',' && p.src[k] != ']' {
+	if k == p.At || k == len(p.Src) || p.Src[k] != ',' && p.Src[k] != ']' {
 		return 0, false
 	}
-	p.i = k
+	p.At = k
 	return v, true
 }
 

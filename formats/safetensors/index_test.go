@@ -10,6 +10,7 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
 	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/index"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -132,11 +133,11 @@ func TestOddIndex(t *testing.T) {
 func TestShards(t *testing.T) {
 	fsys := fsio.NewMem()
 	formatstest.Put(t, fsys, "/", pair(full))
-	got, err := safetensors.Shards(fsys, "/", ix)
+	got, err := index.Shards(fsys, "/", ix)
 	if want := []string{s1, s2}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)
 	}
-	if _, err := safetensors.Shards(fsys, "/", "none"); formats.CodeOf(err) != formats.Missing || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := index.Shards(fsys, "/", "none"); formats.CodeOf(err) != formats.Missing || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %s", err, formats.Missing)
 	}
 }

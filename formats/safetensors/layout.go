@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/index"
+	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
 // page is what the data of a file is aligned to, so that a reader can map it. The header is padded with spaces, which the format allows.
@@ -25,7 +27,7 @@ func layout(h formats.Header) (formats.Layout, error) {
 	w.check()
 	meta := w.metadata()
 	w.group()
-	if err := w.err(""); err != nil {
+	if err := w.Err(""); err != nil {
 		return formats.Layout{}, err
 	}
 	l := formats.Layout{Places: w.places}
@@ -37,14 +39,15 @@ func layout(h formats.Header) (formats.Layout, error) {
 		l.Files = append(l.Files, file)
 	}
 	if len(w.files) > 1 {
-		l.Files = append(l.Files, w.index(len(l.Files)))
+		part := index.Part(len(l.Files), formats.Header{Tensors: h.Tensors}, w.total)
+		l.Files = append(l.Files, formats.FileLayout{Path: index.NameFor(w.files[0].name, suffix, h.Files, "model"), Bytes: part.Size, Parts: []formats.Part{part}})
 	}
 	return l, nil
 }
 
 // writing is a layout in the making.
 type writing struct {
-	problems
+	formats.Problems
 	h      formats.Header
 	files  []target
 	places []formats.Place
@@ -61,7 +64,7 @@ func (w *writing) check() {
 	seen := make(map[string]bool, len(w.h.Tensors))
 	for _, t := range w.h.Tensors {
 		bad := func(code formats.Code, field, format string, args ...any) {
-			w.add(formats.Errorf(code, format, args...).At(t.File, -1).In(t.Name, field))
+			w.Add(formats.Errorf(code, format, args...).At(t.File, -1).In(t.Name, field))
 		}
 		if seen[t.Name] {
 			bad(formats.Dup, "", "got the name twice")
@@ -73,7 +76,7 @@ func (w *writing) check() {
 		case !utf8.ValidString(t.Name):
 			bad(formats.UTF8, "", "the name is not UTF-8")
 		}
-		if why := unsafeName(t.File); why != "" {
+		if why := index.Unsafe(t.File); why != "" {
 			bad(formats.BadPath, "", "got file \"%s\": %s", clip(t.File), why)
 		}
 		if !slices.Contains(dtypes, t.DType) {
@@ -87,7 +90,7 @@ func (w *writing) check() {
 		n, err := formats.TensorBytes(t.DType, t.Shape)
 		if err != nil {
 			for _, e := range formats.Errors(err) {
-				w.add(e.At(t.File, -1).In(t.Name, "shape"))
+				w.Add(e.At(t.File, -1).In(t.Name, "shape"))
 			}
 			continue
 		}
@@ -110,7 +113,7 @@ func (w *writing) metadata() formats.Metadata {
 	}
 	seen := map[string]bool{"format": meta != nil}
 	bad := func(code formats.Code, key, format string, args ...any) {
-		w.add(formats.Errorf(code, format, args...).In("", "__metadata__."+key))
+		w.Add(formats.Errorf(code, format, args...).In("", "__metadata__."+key))
 	}
 	for _, kv := range w.h.Metadata {
 		v, ok := kv.Value.(string)
@@ -189,9 +192,9 @@ func (w *writing) file(k int, f target, meta formats.Metadata) (formats.FileLayo
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = quote(b, kv.Key)
+			b = jsontext.Quote(b, kv.Key)
 			b = append(b, ':')
-			b = quote(b, kv.Value.(string))
+			b = jsontext.Quote(b, kv.Value.(string))
 		}
 		b = append(b, '}')
 	}
@@ -201,7 +204,7 @@ func (w *writing) file(k int, f target, meta formats.Metadata) (formats.FileLayo
 		if n > 0 || len(meta) > 0 {
 			b = append(b, ',')
 		}
-		b = quote(b, t.Name)
+		b = jsontext.Quote(b, t.Name)
 		b = append(b, `:{"dtype":"`...)
 		b = append(b, t.DType...)
 		b = append(b, `","shape":[`...)
@@ -235,73 +238,4 @@ func (w *writing) file(k int, f target, meta formats.Metadata) (formats.FileLayo
 // part is text at the start of a file.
 func part(file int, text string) formats.Part {
 	return formats.Part{File: file, Size: int64(len(text)), Data: strings.NewReader(text)}
-}
-
-// index is the index file as transformers writes it: sorted names, two spaces of indent, a line feed at the end.
-func (w *writing) index(k int) formats.FileLayout {
-	order := make([]int, len(w.h.Tensors))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(w.h.Tensors[a].Name, w.h.Tensors[b].Name) })
-	b := append([]byte(nil), "{\n  \"metadata\": {\n    \"total_size\": "...)
-	b = strconv.AppendInt(b, w.total, 10)
-	b = append(b, "\n  },\n  \"weight_map\": {"...)
-	for n, i := range order {
-		if n > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, "\n    "...)
-		b = quote(b, w.h.Tensors[i].Name)
-		b = append(b, ": "...)
-		b = quote(b, w.h.Tensors[i].File)
-	}
-	b = append(b, "\n  }\n}\n"...)
-	return formats.FileLayout{Path: w.indexPath(), Bytes: int64(len(b)), Parts: []formats.Part{part(k, string(b))}}
-}
-
-// indexPath is named after the set, or as the header's own files have it.
-func (w *writing) indexPath() string {
-	if stem, _, _, ok := splitShard(w.files[0].name); ok {
-		return indexName(stem)
-	}
-	for _, f := range w.h.Files {
-		if strings.HasSuffix(f.Path, ".index.json") && unsafeName(f.Path) == "" {
-			return f.Path
-		}
-	}
-	return indexName("model")
-}
-
-// quote appends a JSON string. It escapes what JSON demands and nothing else, as serde_json does.
-func quote(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	done := 0
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		b = append(b, s[done:i]...)
-		done = i + 1
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\b':
-			b = append(b, `\b`...)
-		case '\f':
-			b = append(b, `\f`...)
-		case '\n':
-			b = append(b, `\n`...)
-		case '\r':
-			b = append(b, `\r`...)
-		case '\t':
-			b = append(b, `\t`...)
-		default:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-	}
-	b = append(b, s[done:]...)
-	return append(b, '"')
 }

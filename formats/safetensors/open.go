@@ -2,14 +2,13 @@ package safetensors
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/index"
 )
 
 // sniff looks for the brace of the JSON behind a plausible length. A file that is cut short is recognised, so that Open can say so.
@@ -25,9 +24,9 @@ func sniff(head []byte, size int64) bool {
 }
 
 // open reads the headers of files, or without files those of all shards that the index names.
-func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Checkpoint, error) {
+func open(fsys fsio.FS, dir string, files []string, idx string) (*formats.Checkpoint, error) {
 	opened := &formats.FileSet{FS: fsys, Dir: dir}
-	c, err := read(opened, files, index)
+	c, err := read(opened, files, idx)
 	if err != nil {
 		opened.Close()
 		return nil, err
@@ -35,16 +34,16 @@ func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Chec
 	return c, nil
 }
 
-func read(opened *formats.FileSet, files []string, index string) (*formats.Checkpoint, error) {
+func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpoint, error) {
 	s := &set{Header: formats.Header{Format: "safetensors"}}
-	var idx *indexed
-	if index != "" {
+	var listed *index.Index
+	if idx != "" {
 		var err error
-		if idx, err = readIndex(opened, index); err != nil {
+		if listed, err = index.Read(opened, idx); err != nil {
 			return nil, err
 		}
 		if len(files) == 0 {
-			files = idx.files
+			files = listed.Files
 		}
 	}
 	if len(files) == 0 {
@@ -54,7 +53,7 @@ func read(opened *formats.FileSet, files []string, index string) (*formats.Check
 	for i, name := range files {
 		f, size, err := opened.Open(name)
 		if err != nil {
-			s.add(absent(filepath.Join(opened.Dir, name), err, index))
+			s.Add(index.Absent(filepath.Join(opened.Dir, name), err, idx))
 			continue
 		}
 		data[name] = f
@@ -67,10 +66,11 @@ func read(opened *formats.FileSet, files []string, index string) (*formats.Check
 			s.note(name, "its metadata is ignored", "it differs from that of %s, the first shard", files[0])
 		}
 	}
-	if idx != nil {
-		s.reconcile(filepath.Join(opened.Dir, index), index, idx, files)
+	if listed != nil {
+		listed.Reconcile(index.Set{Header: &s.Header, Problems: &s.Problems, Dir: opened.Dir, Suffix: suffix, Names: s.names, Opened: files,
+			Totals: []int64{s.bytes}})
 	}
-	if err := s.err(opened.Dir); err != nil {
+	if err := s.Err(opened.Dir); err != nil {
 		return nil, err
 	}
 	reader := func(i int) (io.ReaderAt, error) {
@@ -80,87 +80,36 @@ func read(opened *formats.FileSet, files []string, index string) (*formats.Check
 	return formats.NewCheckpoint(opened.Dir, s.Header, reader, opened.Close), nil
 }
 
-// absent is the error for a file that cannot be opened.
-func absent(path string, err error, index string) *formats.Error {
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return formats.Errorf(formats.Missing, "no permission to read it: %w", fs.ErrPermission).At(path, -1)
-	case !errors.Is(err, fs.ErrNotExist):
-		return formats.Errorf(formats.IO, "%w", err).At(path, -1)
-	}
-	e := formats.Errorf(formats.Missing, "no such file: %w", fs.ErrNotExist).At(path, -1)
-	if index != "" {
-		e = e.In("", "weight_map").Hinted("%s names it; is the download complete?", index)
-	}
-	return e
-}
-
 // file checks the length of the header before anything is allocated for it, and reads it.
 func (s *set) file(path, name string, f fsio.File, size int64) formats.Metadata {
 	short := func(at int64, format string, args ...any) {
-		s.add(formats.Errorf(formats.Trunc, format, args...).At(path, at).In("", "header length"))
+		s.Add(formats.Errorf(formats.Trunc, format, args...).At(path, at).In("", "header length"))
 	}
 	if size < 8 {
 		short(0, "got a file of %d bytes, want 8 for the length alone", size)
 		return nil
 	}
 	var head [8]byte
-	if err := readFull(f, head[:], 0); err != nil {
-		s.add(ioError(path, 0, err))
+	if err := index.Full(f, head[:], 0); err != nil {
+		s.Add(index.Failed(path, 0, err))
 		return nil
 	}
 	switch n := binary.LittleEndian.Uint64(head[:]); {
 	case n > maxHeader:
-		s.add(formats.Errorf(formats.Limit, "got %d, want at most %d in a file of %d bytes", n, maxHeader, size).At(path, 0).In("", "header length"))
+		s.Add(formats.Errorf(formats.Limit, "got %d, want at most %d in a file of %d bytes", n, maxHeader, size).At(path, 0).In("", "header length"))
 	case n < 2:
 		short(0, "got %d, want at least 2, the length of {}", n)
 	case int64(n) > size-8:
 		short(0, "got %d, want at most %d, which is all that the file has after the length", n, size-8)
 	default:
-		src, err := readText(f, 8, int64(n))
+		src, err := index.Text(f, 8, int64(n))
 		if err != nil {
-			s.add(ioError(path, 8, err))
+			s.Add(index.Failed(path, 8, err))
 			return nil
 		}
 		return s.header(path, name, src, size)
 	}
 	return nil
-}
-
-func ioError(path string, at int64, err error) *formats.Error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return formats.Errorf(formats.Changed, "the file became shorter while it was read").At(path, at)
-	}
-	return formats.Errorf(formats.IO, "%w", err).At(path, at)
-}
-
-// readText reads n bytes, which the file's size vouches for, as a string without holding them twice.
-func readText(f fsio.File, off, n int64) (string, error) {
-	var b strings.Builder
-	b.Grow(int(n))
-	buf := make([]byte, min(n, 1<<20))
-	for n > 0 {
-		part := buf[:min(n, int64(len(buf)))]
-		if err := readFull(f, part, off); err != nil {
-			return "", err
-		}
-		b.Write(part)
-		off += int64(len(part))
-		n -= int64(len(part))
-	}
-	return b.String(), nil
-}
-
-// readFull fills p; a file that ends before is io.ErrUnexpectedEOF.
-func readFull(f fsio.File, p []byte, off int64) error {
-	n, err := f.ReadAt(p, off)
-	if n == len(p) {
-		return nil
-	}
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // sameMeta compares without regard to order: the reference writes metadata in the order of a hash map, which differs by shard.

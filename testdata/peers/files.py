@@ -8,6 +8,7 @@
                                 the library writes a file: random names, types and shapes; gives them and sha256 of the bytes
 """
 import hashlib
+from importlib.metadata import version
 
 import gguf
 import numpy as np
@@ -75,7 +76,7 @@ def write_gguf(path, seed):
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
     w.close()
-    return dict(engine="gguf-py")
+    return {}
 
 
 def write_safetensors(path, seed, by):
@@ -100,6 +101,10 @@ def write_safetensors(path, seed, by):
 
 
 def do(job):
+    return dict(engine_version=version("safetensors" if "safetensors" in job else "gguf"), **answer(job))
+
+
+def answer(job):
     if "dump" in job:
         return gguf_dump.dump(job["dump"])
     if "values" in job:

@@ -64,6 +64,7 @@ def library():
         ("llama_decode", ctypes.c_int32, [p, Batch]),
         ("llama_get_logits", ctypes.POINTER(ctypes.c_float), [p]),
         ("llama_tokenize", ctypes.c_int32, [p, ctypes.c_char_p, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32, ctypes.c_bool, ctypes.c_bool]),
+        ("llama_set_n_threads", None, [p, ctypes.c_int32, ctypes.c_int32]),
         ("llama_batch_free", None, [Batch]),
         ("llama_free", None, [p]),
         ("llama_model_free", None, [p]),
@@ -115,6 +116,7 @@ def logits(lib, path, ids):
         ctx = lib.llama_init_from_model(model, context_params(lib, len(ids)))
         if not ctx:
             raise SystemExit("libllama: no context")
+        lib.llama_set_n_threads(ctx, 1, 1)  # its threads wait by spinning: two on a busy machine are slower than one
         # read back what the library believes it was given
         said = " ".join(t for _, t in LOG)
         if "K (f32)" not in said or "V (f32)" not in said or "flash_attn            = disabled" not in said:

@@ -1,0 +1,172 @@
+package convert_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bowline-ml/bowline"
+	"github.com/bowline-ml/bowline/convert"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// answer is what gguf-py read in a file of llama.cpp's converter.
+type answer struct {
+	KV []struct {
+		Key   string
+		Type  any // "UINT32", or ["ARRAY", "STRING"]
+		Value json.RawMessage
+	}
+	Tensors []struct {
+		Name   string
+		Shape  []int64
+		Type   string
+		Offset int64
+		Bytes  int64
+		SHA256 string
+	}
+}
+
+// kv is a key's value as Go has it.
+func (a answer) kv(t *testing.T, i int) any {
+	zero := map[string]any{"UINT32": uint32(0), "INT32": int32(0), "FLOAT32": float32(0), "BOOL": false, "STRING": ""}
+	name, array := a.KV[i].Type, false
+	if l, ok := name.([]any); ok {
+		name, array = l[1], true
+	}
+	z := zero[name.(string)]
+	if z == nil {
+		t.Fatalf("%s: type %v", a.KV[i].Key, name)
+	}
+	typ := reflect.TypeOf(z)
+	if array {
+		typ = reflect.SliceOf(typ)
+	}
+	v := reflect.New(typ)
+	if err := json.Unmarshal(a.KV[i].Value, v.Interface()); err != nil {
+		t.Fatal(a.KV[i].Key, err)
+	}
+	return v.Elem().Interface()
+}
+
+// Pre-tokenizer names are those that the converter was given: testdata/expected/PROVENANCE.
+var pre = map[string]string{"granite-code": "refact", "llama-linear": "refact", "llama3": "llama-bpe", "smollm2": "smollm"}
+
+// TestLlamaCpp converts every checkpoint to GGUF as llama.cpp's converter did: the same keys and values in the same order but for
+// general.name, which it makes of the path, and the same tensors, byte for byte, at the same offsets.
+func TestLlamaCpp(t *testing.T) {
+	files, _ := filepath.Glob(testdata + "expected/*/gguf/*.json")
+	if len(files) < 10 {
+		t.Fatalf("got %d answers, want 10", len(files))
+	}
+	for _, f := range files {
+		name, typ := filepath.Base(filepath.Dir(filepath.Dir(f))), strings.TrimSuffix(filepath.Base(f), ".json")
+		t.Run(name+" "+typ, func(t *testing.T) {
+			t.Parallel()
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want answer
+			if err := json.Unmarshal(b, &want); err != nil {
+				t.Fatal(err)
+			}
+			fsys := disk(t, "checkpoints/"+name)
+			vocab := name != "mistral" // a SentencePiece vocabulary is refused: see TestSentencePiece
+			if !vocab {
+				for _, side := range []string{"tokenizer.json", "tokenizer.model"} {
+					if err := fsys.Remove("/mistral/" + side); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			_, err = run(fsys, "/"+name, "/out.gguf", bowline.ConvertOptions{Options: convert.Options{DType: typ, Pre: pre[name]}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := read(t, fsys, "/out.gguf")
+			var keys, wantKeys []string
+			for i, kv := range want.KV {
+				if kv.Key == "general.name" || !vocab && strings.HasPrefix(kv.Key, "tokenizer.") {
+					continue
+				}
+				wantKeys = append(wantKeys, kv.Key)
+				if w, g := want.kv(t, i), got.md.Get(kv.Key); !reflect.DeepEqual(g, w) {
+					t.Errorf("%s: got %T %.200s, want %T %.200s", kv.Key, g, fmt.Sprint(g), w, fmt.Sprint(w))
+				}
+			}
+			for _, kv := range got.md {
+				if vocab || !strings.HasPrefix(kv.Key, "tokenizer.") {
+					keys = append(keys, kv.Key)
+				}
+			}
+			if !slices.Equal(keys, wantKeys) {
+				t.Errorf("got keys  %s\nwant keys %s", keys, wantKeys)
+			}
+			for i, w := range want.Tensors {
+				if i >= len(got.tensors) {
+					break
+				}
+				g := got.tensors[i]
+				slices.Reverse(w.Shape) // GGUF counts from the innermost dimension
+				if len(w.Shape) != len(g.Shape) || g.Name != w.Name || string(g.DType) != w.Type || g.Bytes != w.Bytes {
+					t.Errorf("tensor %d: got %s %s %v, want %s %s", i, g.Name, g.DType, g.Shape, w.Name, w.Type)
+				}
+				if sum := sha256.Sum256(got.data[g.Name]); hex.EncodeToString(sum[:]) != w.SHA256 {
+					t.Errorf("tensor %s: other bytes than llama.cpp's", g.Name)
+				}
+				if at := g.Offset - got.tensors[0].Offset; at != w.Offset-want.Tensors[0].Offset {
+					t.Errorf("tensor %s: got offset %d, want %d", g.Name, at, w.Offset-want.Tensors[0].Offset)
+				}
+			}
+			if len(got.tensors) != len(want.Tensors) {
+				t.Errorf("got %d tensors, want %d", len(got.tensors), len(want.Tensors))
+			}
+		})
+	}
+}
+
+// TestWholeFiles demands llama.cpp's own file, byte for byte, when it is told the name that the converter made of the path.
+func TestWholeFiles(t *testing.T) {
+	for _, x := range []struct{ name, typ, says string }{{"granite-code", "bf16", "Granite Code"}, {"llama3", "f32", "Llama3"}} {
+		want, err := os.ReadFile(testdata + "gguf/llamacpp/" + x.name + "-" + x.typ + ".gguf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys := disk(t, "checkpoints/"+x.name)
+		if _, err := run(fsys, "/"+x.name, "/out.gguf", bowline.ConvertOptions{Options: convert.Options{DType: x.typ, Pre: pre[x.name], Name: x.says}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := fsys.Tree()["/out.gguf"]; got != string(want) {
+			i := 0
+			for i < min(len(got), len(want)) && got[i] == want[i] {
+				i++
+			}
+			t.Errorf("%s: got %d bytes, want %d; they differ from byte %d on", x.name, len(got), len(want), i)
+		}
+	}
+}
+
+// TestSentencePiece refuses a vocabulary that it cannot carry, and says which one.
+func TestSentencePiece(t *testing.T) {
+	fsys := disk(t, "checkpoints/mistral")
+	_, err := run(fsys, "/mistral", "/out.gguf", bowline.ConvertOptions{})
+	if formats.CodeOf(err) != formats.Unsupported || !strings.Contains(err.Error(), "/mistral/tokenizer.json") || !strings.Contains(err.Error(), "SentencePiece") {
+		t.Errorf("got %v, want %s about /mistral/tokenizer.json", err, formats.Unsupported)
+	}
+	fsys.Remove("/mistral/tokenizer.json")
+	_, err = run(fsys, "/mistral", "/out.gguf", bowline.ConvertOptions{})
+	if formats.CodeOf(err) != formats.Unsupported || !strings.Contains(err.Error(), "/mistral/tokenizer.model") {
+		t.Errorf("got %v, want %s about /mistral/tokenizer.model", err, formats.Unsupported)
+	}
+	if _, ok := fsys.Tree()["/out.gguf"]; ok {
+		t.Error("a file was written")
+	}
+}
