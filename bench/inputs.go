@@ -207,7 +207,10 @@ func tokenizer(dir string, n int) error {
 	}
 	return errors.Join(writeJSON(dir, "tokenizer.json", map[string]any{"version": "1.0", "truncation": nil, "padding": nil, "normalizer": nil,
 		"added_tokens": []any{special(n-2, "<|bos|>"), special(n-1, "<|eos|>")}, "pre_tokenizer": level, "post_processor": nil, "decoder": level,
-		"model": map[string]any{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-			"fuse_unk": false, "byte_fallback": false, "ignore_merges": false, "vocab": vocab, "merges": merges}}),
+		"model": struct { // in the order that files have
+			Type   string         `json:"type"`
+			Vocab  map[string]int `json:"vocab"`
+			Merges [][]string     `json:"merges"`
+		}{"BPE", vocab, merges}}),
 		writeJSON(dir, "tokenizer_config.json", map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|bos|>", "eos_token": "<|eos|>"}))
 }

@@ -112,10 +112,10 @@ func TestFaults(t *testing.T) {
 	split := bowline.ConvertOptions{Options: convert.Options{ShardSize: 40_000}}
 	for _, x := range []fault{
 		{name: "HF to GGUF", src: "/tied", dst: "/out.gguf", setup: hf},
-		{name: "HF to GGUF, done but reported as failed", src: "/tied", dst: "/out.gguf", setup: hf, mode: fsio.Late, every: 3},
-		{name: "HF to GGUF, half of a read or write", src: "/tied", dst: "/out.gguf", setup: hf, mode: fsio.Short, every: 3},
-		{name: "HF to GGUF, the disk stays dead", src: "/tied", dst: "/out.gguf", setup: hf, stuck: true, every: 2},
-		{name: "HF to GGUF over an old file", src: "/tied", dst: "/out.gguf", setup: old, o: bowline.ConvertOptions{Force: true}, every: 2},
+		{name: "HF to GGUF, done but reported as failed", src: "/tied", dst: "/out.gguf", setup: hf, mode: fsio.Late, every: 5},
+		{name: "HF to GGUF, half of a read or write", src: "/tied", dst: "/out.gguf", setup: hf, mode: fsio.Short, every: 5},
+		{name: "HF to GGUF, the disk stays dead", src: "/tied", dst: "/out.gguf", setup: hf, stuck: true, every: 3},
+		{name: "HF to GGUF over an old file", src: "/tied", dst: "/out.gguf", setup: old, o: bowline.ConvertOptions{Force: true}, every: 3},
 		{name: "HF to a split GGUF", src: "/tied", dst: "/out.gguf", setup: hf, o: split, every: 3},
 		{name: "GGUF to HF", src: "/m.gguf", dst: "/out", setup: file},
 		{name: "GGUF to HF, the disk stays dead", src: "/m.gguf", dst: "/out", setup: file, stuck: true, every: 3},
@@ -126,6 +126,10 @@ func TestFaults(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
 			x.o.Workers = 1
+			x.every = max(x.every, 1)
+			if testing.Short() {
+				x.every *= 7
+			}
 			fsys := x.setup(t)
 			before := fsys.Tree()
 			clean := &fsio.Fault{FS: fsys}
@@ -136,7 +140,7 @@ func TestFaults(t *testing.T) {
 			if ops < 20 {
 				t.Fatalf("got %d operations: they do not go through the file system that was given", ops)
 			}
-			for k := int64(1); k <= ops; k += max(x.every, 1) {
+			for k := int64(1); k <= ops; k += x.every {
 				fsys := restore(before)
 				f := &fsio.Fault{FS: fsys, At: k, Mode: x.mode, Stuck: x.stuck}
 				_, err := run(f, x.src, x.dst, x.o)

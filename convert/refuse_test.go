@@ -102,7 +102,9 @@ func TestForeign(t *testing.T) {
 		{"bitsandbytes of old", "bitsandbytes", func(t *testing.T, fsys *fsio.Mem) {
 			edit(t, fsys, "/tied/config.json", "quantization_config", `{"load_in_4bit": true}`)
 		}},
-		{"a method without a name", "quantization_config", func(t *testing.T, fsys *fsio.Mem) { edit(t, fsys, "/tied/config.json", "quantization_config", `{"x": 1}`) }},
+		{"a method without a name", "quantization_config", func(t *testing.T, fsys *fsio.Mem) {
+			edit(t, fsys, "/tied/config.json", "quantization_config", `{"x": 1}`)
+		}},
 		{"tensors of GPTQ", "gptq", rename(gate+"weight", gate+"qweight")},
 		{"tensors of GPTQ, without any config", "gptq", func(t *testing.T, fsys *fsio.Mem) {
 			rename(gate+"weight", gate+"qweight")(t, fsys)

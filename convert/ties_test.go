@@ -618,3 +618,55 @@ func TestQuantizedPair(t *testing.T) {
 		t.Errorf("equal blocks: got %s, %v", g[0].Verdict, err)
 	}
 }
+
+// TestDangling reads an index that lists a head which no file holds as the tie that it is, says so, and writes an index without it. Any other
+// absent tensor is an error.
+func TestDangling(t *testing.T) {
+	const index = "/granite-code-sharded/model.safetensors.index.json"
+	for _, x := range []struct {
+		name string
+		code formats.Code
+	}{{hfHead, ""}, {"model.layers.1.mlp.extra.weight", formats.Missing}} {
+		fsys := disk(t, "checkpoints/granite-code-sharded")
+		fsys.Put(index, strings.Replace(fsys.Tree()[index], `"weight_map": {`, `"weight_map": {"`+x.name+`": "model-00003-of-00003.safetensors",`, 1))
+		_, err := run(fsys, "/granite-code-sharded", "/out", bowline.ConvertOptions{Options: convert.Options{ShardSize: 100_000}})
+		if formats.CodeOf(err) != x.code || err != nil && !strings.Contains(err.Error(), x.name) {
+			t.Errorf("%s: got %v, want %q", x.name, err, x.code)
+		}
+		if err != nil {
+			continue
+		}
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/granite-code-sharded", FS: fsys})
+		if err != nil || rep.Consistent || rep.Groups[0].Verdict != convert.TiedShared || !slices.Equal(rep.Groups[0].Flags, []string{"index_dangling"}) || !slices.Equal(rep.Index.Dangling, []string{x.name}) {
+			t.Errorf("got %s %v, consistent %v, dangling %v, %v", rep.Groups[0].Verdict, rep.Groups[0].Flags, rep.Consistent, rep.Index.Dangling, err)
+		}
+		if strings.Contains(fsys.Tree()["/out/model.safetensors.index.json"], x.name) {
+			t.Error("the index that was written lists it too")
+		}
+	}
+}
+
+// TestRejudge refuses a written result that is not what was planned, or that says what it is not.
+func TestRejudge(t *testing.T) {
+	plans := map[string]*convert.Plan{}
+	for name, o := range map[string]convert.Options{"tie": {Ties: convert.TieAny}, "untie": {Ties: convert.Untie}, "keep": {Ties: convert.Keep}} {
+		p, err := plan(opened(t, disk(t, "ties/tied"), "/tied"), target("safetensors"), "/out", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans[name] = p
+	}
+	for _, x := range []struct {
+		plan, result string
+		ok           bool
+	}{
+		{"tie", "tied", true}, {"tie", "tied-equal-head", false}, {"tie", "untied-missing-head", false}, {"tie", "absent-no-head", false},
+		{"untie", "untied-equal-head", true}, {"untie", "untied", true}, {"untie", "tied", false}, {"untie", "tied-different-head", false}, {"untie", "absent-equal-head", false},
+		{"keep", "tied", true}, {"keep", "absent-no-head", true}, {"keep", "untied", false},
+	} {
+		err := plans[x.plan].Rejudge(context.Background(), opened(t, disk(t, "ties/"+x.result), "/"+x.result))
+		if (err == nil) != x.ok || err != nil && formats.CodeOf(err) != formats.Tie {
+			t.Errorf("planned %s, found %s: got %v, want %v", x.plan, x.result, err, x.ok)
+		}
+	}
+}

@@ -257,7 +257,7 @@ func (r *reader) model(m *model) error {
 
 // vocab reads an object of ids. Anything else is the vocabulary of another kind of model, to be named by the caller.
 func (r *reader) vocab(m *model) error {
-	m.vocab = map[string]int32{}
+	m.vocab = make(map[string]int32, len(r.b)/64) // about what a token and its merge take in the file
 	if err := r.delim("model.vocab", '{'); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // Text reads n bytes, which the file's size vouches for, as a string without holding them twice.
-func Text(f fsio.File, off, n int64) (string, error) {
+func Text(f io.ReaderAt, off, n int64) (string, error) {
 	var b strings.Builder
 	b.Grow(int(n))
 	buf := make([]byte, min(n, 1<<20))

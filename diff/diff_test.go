@@ -1,0 +1,298 @@
+package diff_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bowline-ml/bowline"
+	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/convert"
+	"github.com/bowline-ml/bowline/diff"
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+)
+
+// disk holds a checkpoint of testdata under its name, in memory.
+func disk(t *testing.T, dir string) *fsio.Mem {
+	t.Helper()
+	m := fsio.NewMem()
+	list, err := os.ReadDir("../testdata/" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		b, err := os.ReadFile("../testdata/" + dir + "/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Put("/"+path.Base(dir)+"/"+e.Name(), string(b))
+	}
+	return m
+}
+
+func produce(t *testing.T, fsys fsio.FS, src, dst string, o convert.Options) {
+	t.Helper()
+	if _, err := bowline.Convert(context.Background(), bowline.Source{Path: src, FS: fsys}, dst, bowline.ConvertOptions{Options: o}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func opened(t *testing.T, fsys fsio.FS, at string) *arch.Model {
+	t.Helper()
+	m, err := bowline.Open(bowline.Source{Path: at, FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// change rewrites the bytes of a tensor where they are.
+func change(t *testing.T, fsys *fsio.Mem, at, name string, f func(b []byte, s formats.Tensor)) {
+	t.Helper()
+	m, err := bowline.Open(bowline.Source{Path: at, FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	s := m.Lookup(name)
+	if s == nil {
+		t.Fatalf("no %s in %s", name, at)
+	}
+	file := path.Join(m.Dir, s.File)
+	b := []byte(fsys.Tree()[file])
+	f(b[s.Offset:s.Offset+s.Bytes], *s)
+	fsys.Put(file, string(b))
+}
+
+// verdicts counts the tensors of each verdict and names those that are not equal.
+func verdicts(list []diff.Tensor) (map[diff.Verdict]int, []string) {
+	n, names := map[diff.Verdict]int{}, []string{}
+	for _, x := range list {
+		n[x.Verdict]++
+		if x.Verdict != diff.Equal {
+			names = append(names, x.Name)
+		}
+	}
+	return n, names
+}
+
+// TestEqual finds the same weights in every form that loses nothing.
+func TestEqual(t *testing.T) {
+	for _, name := range []string{"granite-code", "llama3"} {
+		fsys := disk(t, "checkpoints/"+name)
+		src := "/" + name
+		for _, form := range []struct {
+			src, dst string
+			o        convert.Options
+		}{
+			{src, "/same", convert.Options{}},
+			{src, "/shards", convert.Options{ShardSize: 90_000}},
+			{src, "/untied", convert.Options{Ties: convert.Untie}},
+			{src, "/f32", convert.Options{DType: "f32"}},
+			{src, "/x.gguf", convert.Options{}},
+			{src, "/f32.gguf", convert.Options{DType: "f32"}},
+			{"/x.gguf", "/back", convert.Options{}},
+		} {
+			produce(t, fsys, form.src, form.dst, form.o)
+			for _, pair := range [][2]string{{src, form.dst}, {form.dst, src}} {
+				list, err := diff.Weights(context.Background(), opened(t, fsys, pair[0]), opened(t, fsys, pair[1]), 2)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, names := verdicts(list)
+				if len(names) > 0 || n[diff.Equal] < 20 {
+					t.Errorf("%s and %s: %v are not equal: %v", pair[0], pair[1], names, n)
+				}
+			}
+		}
+	}
+}
+
+// TestNarrowed calls a smaller type what it is: each value the nearest of its type, or noise of the expected size.
+func TestNarrowed(t *testing.T) {
+	fsys := disk(t, "checkpoints/llama3")
+	for _, x := range []struct {
+		typ  string
+		want diff.Verdict
+	}{{"f16", diff.Cast}, {"bf16", diff.Cast}} {
+		dst := "/" + x.typ
+		produce(t, fsys, "/llama3", dst, convert.Options{DType: x.typ})
+		list, err := diff.Weights(context.Background(), opened(t, fsys, "/llama3"), opened(t, fsys, dst), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			if !l.Verdict.OK() || strings.Contains(l.Name, "proj") && (l.Verdict != x.want || l.Differing == 0 || l.MaxAbs <= 0 || l.SQNR < 40) {
+				t.Errorf("%s: %+v, want %s", x.typ, l, x.want)
+			}
+		}
+		// The other way round nothing explains the difference.
+		back, err := diff.Weights(context.Background(), opened(t, fsys, dst), opened(t, fsys, "/llama3"), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := verdicts(back); n[diff.Differs] == 0 {
+			t.Errorf("%s, the wide one judged as made of the narrow one: %v", x.typ, n)
+		}
+	}
+	fsys = disk(t, "checkpoints/granite-code")
+	produce(t, fsys, "/granite-code", "/q.gguf", convert.Options{DType: "q8_0"})
+	a, b := opened(t, fsys, "/granite-code"), opened(t, fsys, "/q.gguf")
+	list, err := diff.Weights(context.Background(), a, b, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range list {
+		if !l.Verdict.OK() || strings.HasSuffix(l.Name, "proj.weight") && (l.DTypeB != "Q8_0" || l.Verdict != diff.Cast || l.SQNR < 35) {
+			t.Errorf("Q8_0: %+v", l)
+		}
+	}
+	// Blocks that another program made, a little worse than the best ones, are within what the type explains; much worse ones are not.
+	for _, x := range []struct {
+		step byte
+		want diff.Verdict
+	}{{1, diff.Within}, {40, diff.Differs}} {
+		m := disk(t, "checkpoints/granite-code")
+		m.Put("/q.gguf", fsys.Tree()["/q.gguf"])
+		change(t, m, "/q.gguf", "blk.0.ffn_up.weight", func(b []byte, s formats.Tensor) {
+			for i := 2; i < len(b); i += 34 * 8 {
+				if int8(b[i]) > 0 {
+					b[i] -= x.step
+				} else {
+					b[i] += x.step
+				}
+			}
+		})
+		list, err := diff.Weights(context.Background(), opened(t, m, "/granite-code"), opened(t, m, "/q.gguf"), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(list, func(l diff.Tensor) bool { return l.Name == "model.layers.0.mlp.up_proj.weight" })
+		if list[i].Verdict != x.want {
+			t.Errorf("blocks off by %d: got %+v, want %s", x.step, list[i], x.want)
+		}
+	}
+}
+
+// TestFound names what was changed, and nothing else.
+func TestFound(t *testing.T) {
+	const l0, l1 = "model.layers.0.", "model.layers.1."
+	one := func(b []byte, s formats.Tensor) { // the exponent of an element: no type is narrow enough to hide that
+		size := int(s.DType.BlockBytes())
+		b[len(b)/2/size*size+size-1] ^= 1
+	}
+	swap := func(t *testing.T, fsys *fsio.Mem, at, x, y string) {
+		var old []byte
+		change(t, fsys, at, x, func(b []byte, _ formats.Tensor) { old = bytes.Clone(b) })
+		var other []byte
+		change(t, fsys, at, y, func(b []byte, _ formats.Tensor) { other = bytes.Clone(b); copy(b, old) })
+		change(t, fsys, at, x, func(b []byte, _ formats.Tensor) { copy(b, other) })
+	}
+	for _, x := range []struct {
+		name, at string
+		harm     func(t *testing.T, fsys *fsio.Mem)
+		want     []string
+		verdict  diff.Verdict
+		differ   int64 // elements of the first, 0 is any number
+	}{
+		{"one element", "/copy", func(t *testing.T, f *fsio.Mem) { change(t, f, "/copy", l1+"mlp.down_proj.weight", one) }, []string{l1 + "mlp.down_proj.weight"}, diff.Differs, 1},
+		{"one element of a bias, in GGUF", "/x.gguf", func(t *testing.T, f *fsio.Mem) { change(t, f, "/x.gguf", "blk.0.attn_k.bias", one) }, []string{l0 + "self_attn.k_proj.bias"}, diff.Differs, 1},
+		{"one element of the embedding, which the head shares", "/x.gguf", func(t *testing.T, f *fsio.Mem) { change(t, f, "/x.gguf", "token_embd.weight", one) },
+			[]string{"model.embed_tokens.weight", "lm_head.weight"}, diff.Differs, 1},
+		{"gate and up swapped", "/x.gguf", func(t *testing.T, f *fsio.Mem) { swap(t, f, "/x.gguf", "blk.1.ffn_gate.weight", "blk.1.ffn_up.weight") },
+			[]string{l1 + "mlp.gate_proj.weight", l1 + "mlp.up_proj.weight"}, diff.Differs, 0},
+		{"q without its permutation", "/x.gguf", func(t *testing.T, f *fsio.Mem) {
+			var hf []byte
+			change(t, f, "/granite-code", l0+"self_attn.q_proj.weight", func(b []byte, _ formats.Tensor) { hf = bytes.Clone(b) })
+			change(t, f, "/x.gguf", "blk.0.attn_q.weight", func(b []byte, _ formats.Tensor) { copy(b, hf) })
+		}, []string{l0 + "self_attn.q_proj.weight"}, diff.Differs, 0},
+		{"a NaN", "/copy", func(t *testing.T, f *fsio.Mem) {
+			change(t, f, "/copy", "model.norm.weight", func(b []byte, _ formats.Tensor) { b[6], b[7] = 0xc0, 0x7f })
+		}, []string{"model.norm.weight"}, diff.Differs, 1},
+		{"biases dropped", "/copy", func(t *testing.T, f *fsio.Mem) {
+			// Another config, and the biases under names that no table has.
+			b := strings.Replace(f.Tree()["/copy/config.json"], `"mlp_bias": true`, `"mlp_bias": false`, 1)
+			f.Put("/copy/config.json", b)
+			w := f.Tree()["/copy/model.safetensors"]
+			f.Put("/copy/model.safetensors", strings.ReplaceAll(strings.ReplaceAll(w, "up_proj.bias", "up_proj.bxas"), "down_proj.bias", "down_proj.bxas"))
+		}, []string{l0 + "mlp.up_proj.bias", l1 + "mlp.up_proj.bias", l0 + "mlp.down_proj.bias", l1 + "mlp.down_proj.bias"}, diff.Missing, 0},
+		{"a layer less", "/copy", func(t *testing.T, f *fsio.Mem) {
+			f.Put("/copy/config.json", strings.Replace(f.Tree()["/copy/config.json"], `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, 1))
+			w := f.Tree()["/copy/model.safetensors"]
+			f.Put("/copy/model.safetensors", strings.ReplaceAll(w, "model.layers.1.", "model.layers.7."))
+		}, nil, diff.Missing, 0},
+	} {
+		fsys := disk(t, "checkpoints/granite-code")
+		produce(t, fsys, "/granite-code", "/copy", convert.Options{})
+		produce(t, fsys, "/granite-code", "/x.gguf", convert.Options{})
+		x.harm(t, fsys)
+		for _, flip := range []bool{false, true} {
+			a, b := opened(t, fsys, "/granite-code"), opened(t, fsys, x.at)
+			if flip {
+				a, b = b, a
+			}
+			list, err := diff.Weights(context.Background(), a, b, 2)
+			if err != nil {
+				t.Fatal(x.name, err)
+			}
+			_, names := verdicts(list)
+			if x.name == "a layer less" {
+				if len(names) != 16 || slices.ContainsFunc(names, func(n string) bool { return !strings.HasPrefix(n, l1) }) {
+					t.Errorf("%s, flipped %v: got %v, want the 16 tensors of layer 1", x.name, flip, names)
+				}
+				continue
+			}
+			if !slices.Equal(names, x.want) {
+				t.Errorf("%s, flipped %v: got %v, want %v", x.name, flip, names, x.want)
+				continue
+			}
+			for _, l := range list {
+				if slices.Contains(x.want, l.Name) && (l.Verdict != x.verdict || x.differ > 0 && l.Differing != x.differ) {
+					t.Errorf("%s, flipped %v: got %+v, want %s, %d elements", x.name, flip, l, x.verdict, x.differ)
+				}
+				if x.name == "a NaN" && l.Name == x.want[0] && !math.IsNaN(l.MaxAbs) {
+					t.Errorf("a NaN: got max %v", l.MaxAbs)
+				}
+			}
+		}
+	}
+}
+
+// TestIncomparable says why two models cannot be compared.
+func TestIncomparable(t *testing.T) {
+	fsys := disk(t, "ties/tied")
+	fsys.Put("/other/model.safetensors", fsys.Tree()["/tied/model.safetensors"])
+	fsys.Put("/other/config.json", `{"architectures": ["OtherModel"]}`)
+	a, b := opened(t, fsys, "/tied"), opened(t, fsys, "/other")
+	if _, err := diff.Weights(context.Background(), a, b, 1); formats.CodeOf(err) != formats.Unsupported {
+		t.Errorf("another family: got %v", err)
+	}
+	c := strings.Replace(fsys.Tree()["/tied/config.json"], `"num_attention_heads": 6`, `"num_attention_heads": 0, "head_dim": 8`, 1)
+	fsys.Put("/other/config.json", c)
+	if _, err := diff.Weights(context.Background(), a, opened(t, fsys, "/other"), 1); formats.CodeOf(err) != formats.BadShape {
+		t.Errorf("no heads: got %v", err)
+	}
+	fsys.Put("/other/config.json", strings.Replace(fsys.Tree()["/tied/config.json"], `"num_attention_heads": 6`, `"num_attention_heads": 4`, 1))
+	produce(t, fsys, "/tied", "/x.gguf", convert.Options{})
+	g := opened(t, fsys, "/x.gguf")
+	g.Config.Heads, g.Config.KVHeads = 4, 4
+	if _, err := diff.Weights(context.Background(), a, g, 1); formats.CodeOf(err) != formats.BadShape {
+		t.Errorf("heads that do not fit the rows: got %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := diff.Weights(ctx, a, a, 1); err == nil {
+		t.Error("a cancelled comparison has no error")
+	}
+	if got := fmt.Sprint(diff.Equal.OK(), diff.Cast.OK(), diff.Within.OK(), diff.Differs.OK(), diff.Missing.OK(), diff.Shape.OK()); got != "true true true false false false" {
+		t.Errorf("got %s", got)
+	}
+}

@@ -1,0 +1,251 @@
+"""Write formats/pytorch/testdata with torch, what it holds (golden.json), and PROVENANCE.
+
+    $BOWLINE_PEERS/venv/bin/python testdata/gen/pytorch.py
+
+golden.json lists for each file the tensors that have to be found, with the sha256 of their bytes in row-major order as torch has them,
+and which names share a tensor: same storage, offset, shape and strides. Files that have to be refused are listed with the reason.
+zip64.head and zip64.tail are the two ends of a file of more than 4 GiB, whose bytes between them are zero.
+"""
+import argparse
+import collections
+import hashlib
+import io
+import json
+import pathlib
+import sys
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+sys.path.append(sys.path.pop(0))  # this folder comes last: some files here have the names of libraries
+import numpy as np
+import torch
+
+import provenance
+
+SEED = 7
+ROOT = Path(__file__).resolve().parent.parent.parent
+OUT = ROOT / "formats" / "pytorch" / "testdata"
+TYPES = {"bool": "BOOL", "uint8": "U8", "int8": "I8", "float8_e5m2": "F8_E5M2", "float8_e4m3fn": "F8_E4M3", "float8_e8m0fnu": "F8_E8M0",
+         "float8_e4m3fnuz": "F8_E4M3FNUZ", "float8_e5m2fnuz": "F8_E5M2FNUZ", "int16": "I16", "uint16": "U16", "float16": "F16", "bfloat16": "BF16",
+         "int32": "I32", "uint32": "U32", "float32": "F32", "complex64": "C64", "float64": "F64", "int64": "I64", "uint64": "U64"}
+golden = {}
+refused = {}
+
+
+def raw(t):
+    t = t.detach().contiguous()
+    return t.reshape(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b""
+
+
+def entry(name, t):
+    return dict(name=name, dtype=TYPES[str(t.dtype)[6:]], shape=list(t.shape), sha256=hashlib.sha256(raw(t)).hexdigest())
+
+
+def save(file, obj, tensors, aliases=(), **how):
+    """Save obj; tensors are those that it holds by their names, without the aliases."""
+    torch.save(obj, OUT / file, **how)
+    tell([file], tensors, aliases)
+
+
+def tell(files, tensors, aliases=(), index=""):
+    golden[files[0]] = dict(files=files, index=index, tensors=[entry(n, t) for n, t in tensors.items()], aliases=[list(a) for a in aliases])
+
+
+def randn(*shape):
+    return torch.randn(shape)
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed_tokens = torch.nn.Embedding(6, 4)
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.proj = torch.nn.Linear(4, 3)
+        self.lm_head = torch.nn.Linear(4, 6, bias=False)
+        self.lm_head.weight = self.embed_tokens.weight
+
+
+def states():
+    m = Tied()
+    sd = m.state_dict()
+    tensors = {k: v for k, v in sd.items() if k != "lm_head.weight"}
+    save("tied.bin", sd, tensors, [("lm_head.weight", "embed_tokens.weight")])
+    two = collections.OrderedDict(sd)
+    two["lm_head.weight"] = sd["lm_head.weight"].clone()
+    save("two-storages.bin", two, two)
+    save("one-object.pt", {"first": m.proj.weight, "second": m.proj.weight}, {"first": m.proj.weight}, [("second", "first")])
+    save("parameters.pt", dict(m.named_parameters()), dict(m.named_parameters()))
+    for p in range(6):
+        part = collections.OrderedDict((k, sd[k]) for k in ("proj.weight", "proj.bias", "norm.num_batches_tracked"))
+        save(f"protocol{p}.pt", dict(part, **{"größe": sd["norm.weight"]}), dict(part, **{"größe": sd["norm.weight"]}), pickle_protocol=p)
+    big = collections.OrderedDict((f"t{i:04}", torch.full((1 + i % 3,), i, dtype=torch.int32)) for i in range(1203))
+    blob = io.BytesIO()
+    torch.save(big, blob)
+    golden["many"] = dict(pickle=hashlib.sha256(zipfile.ZipFile(blob).read("archive/data.pkl")).hexdigest(), size=len(blob.getvalue()))
+
+
+def strides():
+    a = torch.arange(48, dtype=torch.int32).reshape(6, 8)
+    b = randn(2, 3, 4, 5)
+    c = torch.arange(300 * 70, dtype=torch.int16).reshape(300, 70)
+    d = {
+        "whole": a, "transposed": a.t(), "rows": a[2:5], "columns": a[:, 3:6], "steps": a[::2, ::3], "one column": a[:, 7:], "element": a[3, 4],
+        "diagonal": torch.diagonal(a), "windows": a.reshape(-1).unfold(0, 5, 2), "overlap": torch.as_strided(a, (4, 3), (1, 2), 7),
+        "expanded rows": a[1].expand(5, 8), "expanded columns": a[:, 2:3].expand(6, 4), "expanded all": a[0, 5].expand(2, 3), "empty slice": a[6:],
+        "empty columns": a[:, 8:], "channels last": b.to(memory_format=torch.channels_last), "permuted": b.permute(3, 1, 0, 2), "transposed 4d": b.transpose(1, 2),
+        "squeezed": b[:1, :, 2:3, :1], "expanded middle": b[:, :1].expand(2, 7, 4, 5).transpose(0, 3), "wide transposed": c.t(), "wide part": c[5:290, 3:60].t(),
+        "wide expanded": c[:, None, ::7].expand(300, 3, 10), "tail": c[-1],
+    }
+    save("strided.pt", d, d)
+
+
+def types():
+    d, values = collections.OrderedDict(), torch.arange(-20, 22, dtype=torch.float64).reshape(6, 7) / 2
+    for name in TYPES:
+        t = getattr(torch, name)
+        x = values.abs().to(torch.float32) if name.startswith("float8") or name.startswith("uint") or name.startswith("bool") else values
+        d[f"type.{name}"] = x.to(torch.float32).to(t) if name.startswith("float8") else x.to(t)
+        d[f"part.{name}"] = d[f"type.{name}"][1:4, ::2]
+    save("types.pt", d, d)
+    whole = collections.OrderedDict((k, v) for k, v in d.items() if k.startswith("type."))
+    for name, shape in [("scalar", ()), ("empty", (0, 3, 2)), ("vector", (300,)), ("rank5", (1, 2, 1, 3, 2))]:
+        whole[name] = randn(*shape)
+    whole["wide"] = torch.zeros(1, 70000, dtype=torch.uint8)
+    whole["first alias"] = whole["vector"][:]
+    whole["second alias"] = whole["type.float16"].view(6, 7)
+    order = list(whole)
+    order.remove("first alias")
+    order.insert(order.index("vector") + 1, "first alias")
+    order.remove("second alias")
+    order.insert(order.index("type.float16") + 1, "second alias")
+    blob = io.BytesIO()  # its folder is then called "archive", as ours is
+    torch.save(collections.OrderedDict((k, whole[k]) for k in order), blob)
+    (OUT / "stream.pt").write_bytes(blob.getvalue())
+    tell(["stream.pt"], {k: v for k, v in whole.items() if "alias" not in k}, [("second alias", "type.float16"), ("first alias", "vector")])
+
+
+def containers():
+    a, b, c = randn(2, 3), randn(3), torch.tensor([1, 2, 3])
+    save("nested.pt", {"enc": {"w": a, 0: {"b": b, "note": "x"}}, "n": c, "size": a.shape, "dtype": torch.float16, "none": None, "empty": {}},
+         {"enc.w": a, "enc.0.b": b, "n": c})
+    sd = collections.OrderedDict([("w", a), ("b", b)])
+    adam = {"state": {0: {"exp_avg": c}}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+    save("wrapped-model.pt", {"model": sd, "optimizer": adam, "epoch": 3, "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("/tmp/x"))}, sd)
+    save("wrapped-state-dict.pt", {"state_dict": sd, "optimizer_states": [adam], "callbacks": {"best": c}, "loss": np.float64(0.5), "rng": np.arange(4)}, sd)
+    save("wrapped-module.pt", {"module": {"model": sd}}, sd)
+    save("beside.pt", {"model": sd, "lm_head": {"weight": c}}, {"model.w": a, "model.b": b, "lm_head.weight": c})
+    save("bare.pt", a, {"bare": a})
+    x = randn(2, 2)
+    x.note = "kept by torch"
+    p = torch.nn.Parameter(randn(2, 2))
+    p.tag = {"a": 1}
+    save("attributes.pt", {"x": x, "p": p}, {"x": x, "p": p})
+    save("counted.pt", collections.defaultdict(dict, {"a": a}), {"a": a})
+    torch.serialization.set_crc32_options(False)
+    save("no-crc.pt", sd, sd)
+    torch.serialization.set_crc32_options(True)
+
+    # The same records packed by Python's zipfile: headers with sizes, no padding, other order, times, a folder.
+    src = zipfile.ZipFile(OUT / "nested.pt")
+    for name, method in (("repacked.pt", zipfile.ZIP_STORED), ("deflated-pickle.pt", zipfile.ZIP_DEFLATED), ("deflated.pt", None)):
+        with zipfile.ZipFile(OUT / name, "w") as z:
+            if method == zipfile.ZIP_STORED:
+                z.writestr(zipfile.ZipInfo("again/"), b"")
+            for i in sorted(src.infolist(), key=lambda i: i.filename.endswith("data.pkl")):
+                rest = i.filename.split("/", 1)[1]
+                packed = zipfile.ZIP_DEFLATED if method is None or method == zipfile.ZIP_DEFLATED and rest == "data.pkl" else zipfile.ZIP_STORED
+                z.writestr(zipfile.ZipInfo("again/" + rest, (2026, 11, 23, 1, 2, 4)), src.read(i.filename), packed)
+    tensors = {"enc.w": a, "enc.0.b": b, "n": c}
+    tell(["repacked.pt"], tensors)
+    tell(["deflated-pickle.pt"], tensors)
+    refused["deflated.pt"] = "E_UNSUPPORTED"
+
+
+def sharded():
+    from huggingface_hub import save_torch_state_dict
+    m = Tied()
+    sd = {k: v.detach().clone() for k, v in m.state_dict().items()}
+    save_torch_state_dict(sd, OUT, safe_serialization=False, max_shard_size=150)
+    files = sorted(p.name for p in OUT.glob("pytorch_model-*.bin"))
+    where = json.loads((OUT / "pytorch_model.bin.index.json").read_text())["weight_map"]
+    tell(files, {k: v for f in files for k, v in sd.items() if where[k] == f}, index="pytorch_model.bin.index.json")
+
+
+class Sub(torch.Tensor):
+    pass
+
+
+def others():
+    """What torch writes and this tool refuses."""
+    a = randn(2, 3)
+    warnings.simplefilter("ignore")
+    for file, obj in [
+        ("sparse.pt", {"w": a.to_sparse()}), ("quantized.pt", {"w": torch.quantize_per_tensor(a, 0.1, 0, torch.qint8)}),
+        ("meta.pt", {"w": torch.empty(2, device="meta")}), ("conjugate.pt", {"w": torch.complex(a, a).conj()}), ("negative.pt", {"w": torch.complex(a, a).conj().imag}),
+        ("subclass.pt", {"w": a.as_subclass(Sub)}), ("list.pt", {"w": [a, a]}), ("whole-module.pt", torch.nn.Linear(2, 2)),
+        ("nested-tensor.pt", {"w": torch.nested.nested_tensor([a, a])}),
+    ]:
+        torch.save(obj, OUT / file)
+        refused[file] = "E_UNSUPPORTED"
+    for file, t in [("complex128.pt", torch.complex64), ("complex32.pt", torch.complex32), ("bits.pt", None), ("float4.pt", None)]:
+        x = {"complex128.pt": a.to(torch.complex128), "complex32.pt": torch.zeros(3, dtype=torch.complex32), "bits.pt": torch.zeros(4, dtype=torch.uint8).view(torch.bits8),
+             "float4.pt": torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}[file]
+        torch.save({"w": x}, OUT / file)
+        refused[file] = "E_DTYPE"
+    for p in range(1, 6):
+        torch.save({"w": a}, OUT / f"legacy{p}.pt", _use_new_zipfile_serialization=False, pickle_protocol=p)
+        refused[f"legacy{p}.pt"] = "E_UNSUPPORTED"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), OUT / "script.pt")
+    refused["script.pt"] = "E_UNSUPPORTED"
+    np.savez(OUT / "arrays.npz", w=a.numpy())
+    refused["arrays.npz"] = "E_MAGIC"
+
+
+class Sparse:
+    """A stream that leaves zeros out of the file."""
+
+    def __init__(self, f):
+        self.f = f
+
+    def write(self, b):
+        if len(b) >= 1 << 16:
+            self.f.seek(len(b), 1)
+        else:
+            self.f.write(b)
+        return len(b)
+
+    def flush(self):
+        self.f.flush()
+
+
+def zip64():
+    d = collections.OrderedDict(small=torch.ones(3), big=torch.zeros((1 << 32) + 4096, dtype=torch.uint8), after=torch.ones(2, 2).bfloat16(), last=torch.empty(0))
+    with tempfile.NamedTemporaryFile(dir=OUT) as f:
+        torch.save(d, Sparse(f))
+        size = f.tell()
+        f.seek(0)
+        head = f.read(4096).rstrip(b"\0")
+        f.seek(size - 4096)
+        tail = f.read(4096).lstrip(b"\0")
+    (OUT / "zip64.head").write_bytes(head)
+    (OUT / "zip64.tail").write_bytes(tail)
+    golden["zip64"] = dict(size=size, tensors=[dict(name=n, dtype=TYPES[str(t.dtype)[6:]], shape=list(t.shape)) for n, t in d.items()])
+
+
+def main():
+    OUT.mkdir(exist_ok=True)
+    for old in OUT.iterdir():
+        if old.is_file() and old.name != "PROVENANCE":
+            old.unlink()
+    torch.manual_seed(SEED)
+    for make in (states, strides, types, containers, sharded, others, zip64):
+        make()
+    (OUT / "golden.json").write_text(json.dumps(dict(files=golden, refused=refused), indent=1, ensure_ascii=False) + "\n")
+    provenance.write(OUT, provenance.versions("torch", "numpy", "huggingface_hub"), "$BOWLINE_PEERS/venv/bin/python testdata/gen/pytorch.py", SEED,
+                     notes=["golden.json is what torch had in memory, not what any reader returned"])
+
+
+if __name__ == "__main__":
+    main()
