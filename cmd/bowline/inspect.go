@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -81,11 +82,15 @@ func printInspect(c *cli.Context, r *bowline.InspectReport) error {
 	}
 	line("ties", "%s, %s", verdict, says)
 	if c.Bool("tensors") {
-		t := newTable(w, "tensor", "dtype", "shape", "bytes", "file", "offset")
+		// Plain columns: a table with borders costs more than reading the headers of 20,000 tensors.
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "tensor\tdtype\tshape\tbytes\tfile\toffset")
 		for _, x := range r.Tensors {
-			t.AppendRow(table.Row{formats.Escape(x.Name, 256), x.DType, fmt.Sprint(x.Shape), x.Bytes, formats.Escape(x.File, 200), x.Offset})
+			fmt.Fprintf(t, "%s\t%s\t%v\t%d\t%s\t%d\n", formats.Escape(x.Name, 256), x.DType, x.Shape, x.Bytes, formats.Escape(x.File, 200), x.Offset)
 		}
-		t.Render()
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
 	if c.Bool("metadata") {
 		t := newTable(w, "key", "value")
