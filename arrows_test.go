@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"formats/pytorch":     {"formats", "formats/dtype", "formats/fsio", "formats/index"},
 	"formats/safetensors": {"formats", "formats/dtype", "formats/fsio", "formats/index", "formats/jsontext"},
 	"formats/gguf":        {"formats", "formats/dtype", "formats/fsio"},
-	"formats/all":         {"formats", "formats/dtype", "formats/fsio", "formats/index", "formats/safetensors", "formats/gguf"},
+	"formats/all":         {"formats", "formats/dtype", "formats/fsio", "formats/index", "formats/safetensors", "formats/gguf", "formats/pytorch"},
 	"formats/formatstest": {"formats", "formats/dtype", "formats/fsio"},
 	"arch/config":         {"formats"},
 	"arch/tokenizer":      {"formats"},

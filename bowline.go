@@ -117,7 +117,7 @@ func destination(fsys fsio.FS, dst, to string) (convert.Destination, convert.Tar
 	return d, none, formats.Errorf(formats.Usage, "%s cannot be written; known are %s", name, strings.Join(known, ", "))
 }
 
-// withPath opens a model for one call.
+// withModel opens a model for one call.
 func withModel(src Source, f func(*arch.Model) error) error {
 	m, err := Open(src)
 	if err != nil {

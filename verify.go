@@ -92,7 +92,7 @@ func recorded(fsys fsio.FS, path string, tokens []int32) (*verify.Trace, verify.
 		}
 		m, stored, err := verify.ReadNPY(io.NewSectionReader(f, 0, st.Size()), st.Size())
 		if err != nil {
-			return nil, none, at(err, path)
+			return nil, none, formats.At(err, path)
 		}
 		return &verify.Trace{Tokens: tokens, Logits: m}, verify.Subject{Path: path, Kind: verify.Logits, Stored: stored}, nil
 	}
@@ -106,18 +106,10 @@ func recorded(fsys fsio.FS, path string, tokens []int32) (*verify.Trace, verify.
 	}
 	t, s, err := verify.ReadLogits(ck)
 	if err != nil {
-		return nil, none, at(err, path)
+		return nil, none, formats.At(err, path)
 	}
 	s.Path = path
 	return t, s, nil
-}
-
-func at(err error, path string) error {
-	var out []error
-	for _, e := range formats.Errors(err) {
-		out = append(out, e.At(path, -1))
-	}
-	return errors.Join(out...)
 }
 
 // againstTrace judges a model by recorded logits.
@@ -141,7 +133,7 @@ func againstTrace(ctx context.Context, m *arch.Model, ref *verify.Trace, subject
 	run.Hidden = len(ref.Layers) > 0
 	t, err := verify.Run(ctx, m, tokens, run)
 	if err != nil {
-		return nil, at(err, m.Path())
+		return nil, formats.At(err, m.Path())
 	}
 	return verify.Compare(ref, t, verify.CompareOptions{Class: o.Class, Reference: subject, Test: verify.Describe(m, Version, run)})
 }
@@ -162,11 +154,11 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	run.Hidden = true
 	want, err := verify.Run(ctx, ref, tokens, run)
 	if err != nil {
-		return nil, at(err, ref.Path())
+		return nil, formats.At(err, ref.Path())
 	}
 	got, err := verify.Run(ctx, m, tokens, run)
 	if err != nil {
-		return nil, at(err, m.Path())
+		return nil, formats.At(err, m.Path())
 	}
 	r, err := verify.Compare(want, got, verify.CompareOptions{Class: o.Class, Reference: verify.Describe(ref, Version, run), Test: verify.Describe(m, Version, run)})
 	if err != nil {
@@ -262,7 +254,7 @@ func Logits(ctx context.Context, src Source, output string, force bool, o Verify
 		}
 		t, err := verify.Run(ctx, m, tokens, o.run())
 		if err != nil {
-			return at(err, m.Path())
+			return formats.At(err, m.Path())
 		}
 		r = &LogitsReport{Schema: "bowline.logits/1", InputIDs: tokens, Shape: [2]int{t.Logits.Rows, t.Logits.Cols}}
 		var buf []float64

@@ -45,7 +45,7 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 			return m, nil
 		}
 		if m.Config, err = config.FromGGUF(&ck.Header, gguf, m.Family.Params(m.Family.Classes[0])); err != nil {
-			return nil, at(err, m.path())
+			return nil, formats.At(err, m.path())
 		}
 		m.Config.Architecture = m.Family.Classes[0]
 		for t, c := range m.Family.Types {
@@ -137,14 +137,6 @@ func (m *Model) path() string {
 // Path is the first file of the weights.
 func (m *Model) Path() string { return m.path() }
 
-func at(err error, path string) error {
-	var out []error
-	for _, e := range formats.Errors(err) {
-		out = append(out, e.At(path, -1))
-	}
-	return errors.Join(out...)
-}
-
 // HasSide reports whether a side file is there.
 func (m *Model) HasSide(name string) bool {
 	for _, f := range m.Side {
@@ -200,4 +192,19 @@ func foreignTensors(h *formats.Header) string {
 		}
 	}
 	return ""
+}
+
+// Reread is another checkpoint with the family and the parameters of m, such as what m was converted to. factors are rope divisors that m's
+// scheme stores as a tensor, nil if there are none.
+func (m *Model) Reread(ck *formats.Checkpoint, factors []float32) (*Model, error) {
+	out := &Model{Checkpoint: ck, FS: m.FS, Class: m.Class, Foreign: m.Foreign, Family: m.Family, Scheme: m.Scheme}
+	if m.Config == nil {
+		return out, nil
+	}
+	c := *m.Config
+	if factors != nil {
+		c.Rope.Factors = factors
+	}
+	out.Config = &c
+	return out, out.finish()
 }

@@ -28,7 +28,7 @@ func (d *draft) dialect(p *Plan) error {
 func (d *draft) sideFiles(p *Plan) error {
 	fromKeys := d.m.Metadata.Get("general.architecture") != nil
 	if !fromKeys {
-		p.Target.Metadata = d.m.Metadata
+		p.Target.Metadata = d.metadata()
 	}
 	if !d.dest.Dir {
 		if d.flag != nil && d.m.Doc != nil && len(d.unstated(*d.flag)) > 0 {
@@ -61,6 +61,23 @@ func (d *draft) sideFiles(p *Plan) error {
 		p.Sides = append(p.Sides, Side{Path: "config.json", Data: doc.Bytes(), Bytes: int64(len(doc.Bytes()))})
 	}
 	return nil
+}
+
+// metadata is the source's, but for records that a name is an alias where the target stores a tensor of that name.
+func (d *draft) metadata() formats.Metadata {
+	stored := map[string]bool{}
+	for _, it := range d.items {
+		stored[it.name] = true
+	}
+	var out formats.Metadata
+	for _, kv := range d.m.Metadata {
+		if of, ok := kv.Value.(string); ok && stored[kv.Key] && stored[of] {
+			d.note(levelNote, "__metadata__."+kv.Key, "not carried", "it says that the name is an alias, and the tensor is stored")
+			continue
+		}
+		out = append(out, kv)
+	}
+	return out
 }
 
 // unstated are the places of config.json where readers look for the flag (the top, and a text_config if there is one) and where it does not
@@ -174,12 +191,12 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 		v, notes, err := tokenizer.FromGGUF(m.Metadata)
 		d.notes = append(d.notes, notes...)
 		if err != nil {
-			return at(err, m.Path())
+			return formats.At(err, m.Path())
 		}
 		files, notes, err := v.HF()
 		d.notes = append(d.notes, notes...)
 		if err != nil {
-			return at(err, m.Path())
+			return formats.At(err, m.Path())
 		}
 		var names []string
 		for n := range files {

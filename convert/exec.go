@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -72,7 +73,7 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 	for _, f := range layout.Files {
 		res.Written = append(res.Written, formats.File{Path: f.Path, Bytes: f.Bytes})
 	}
-	before, err := sourceState(o.FS, p.Source)
+	before, err := p.sourceState(o.FS)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 	if err := p.overflows(lost); err != nil {
 		return abandon(err)
 	}
-	after, err := sourceState(o.FS, p.Source)
+	after, err := p.sourceState(o.FS)
 	if err != nil {
 		return abandon(err)
 	}
@@ -418,6 +419,27 @@ func sourceFiles(m *arch.Model) []string {
 	}
 	for _, f := range m.Side {
 		out = append(out, filepath.Join(m.Dir, f.Path))
+	}
+	return out
+}
+
+// read are side files that the stages read; the others matter only where they are copied. A log that grows beside the weights does not.
+var read = []string{"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "generation_config.json", "README.md"}
+
+// reads are the files that the result depends on.
+func (p *Plan) reads() []string {
+	m, copied := p.Source, map[string]bool{}
+	for _, s := range p.Sides {
+		copied[s.From] = true
+	}
+	var out []string
+	for _, f := range m.Files {
+		out = append(out, filepath.Join(m.Dir, f.Path))
+	}
+	for _, f := range m.Side {
+		if copied[f.Path] || slices.Contains(read, f.Path) {
+			out = append(out, filepath.Join(m.Dir, f.Path))
+		}
 	}
 	return out
 }

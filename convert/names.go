@@ -13,6 +13,9 @@ import (
 // Members of tie groups may be absent here: the ties stage judges that.
 func (d *draft) names() error {
 	m := d.m
+	if len(m.Tensors) == 0 {
+		return formats.Errorf(formats.Missing, "the checkpoint holds no tensors").At(m.Path(), -1)
+	}
 	if m.Foreign != "" && (d.t.Scheme != m.Scheme || d.o.requested() != "" || d.t.Dialect != SideFiles) {
 		return formats.Errorf(formats.Unsupported, "got %s: such tensors are only copied, with names and types kept", m.Foreign).At(m.Path(), -1)
 	}
@@ -50,7 +53,7 @@ func (d *draft) names() error {
 		return nil
 	}
 	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
-		return at(err, m.Path())
+		return formats.At(err, m.Path())
 	}
 	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" {
 		d.note(levelWarn, "sliding_window", "not carried", w)
@@ -219,12 +222,4 @@ func (d *draft) renamed(roles map[string]*item) []*item {
 		}
 	}
 	return out
-}
-
-func at(err error, path string) error {
-	var out []error
-	for _, e := range formats.Errors(err) {
-		out = append(out, e.At(path, -1))
-	}
-	return errors.Join(out...)
 }

@@ -141,7 +141,9 @@ type Plan struct {
 	Groups []*Group        // the source's ties, judged
 	Saved  int64           // bytes that the tie stage saves; negative if it adds
 	Want   map[string]bool // by tie group: is one copy stored?
-	Flag   *bool           // the tie flag that the target states, nil if it leaves it as it was
+	// Factors are the rope divisors that the source stores as a tensor, nil if it has none.
+	Factors []float32
+	Flag    *bool // the tie flag that the target states, nil if it leaves it as it was
 	// ReadBytes and WriteBytes are what executing reads of tensors and writes of files.
 	ReadBytes, WriteBytes int64
 }
@@ -193,7 +195,7 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 			return nil, err
 		}
 	}
-	p := &Plan{Source: m, To: t, Dest: dest, Notes: d.notes, Groups: d.groups, Saved: d.saved, Want: d.want, Flag: d.flag}
+	p := &Plan{Source: m, To: t, Dest: dest, Notes: d.notes, Groups: d.groups, Saved: d.saved, Want: d.want, Flag: d.flag, Factors: d.ev.Factors}
 	p.Target.Format = t.Format.Name
 	for i, it := range d.items {
 		n, err := d.bytes(it)
@@ -268,6 +270,7 @@ func (p *Plan) identify() error {
 	enc := json.NewEncoder(h)
 	var errs []error
 	put := func(v any) { errs = append(errs, enc.Encode(v)) }
+	put("bowline.plan/1") // raised whenever the same steps would give other bytes
 	put(p.To.Name)
 	put(p.Source.Files)
 	for _, t := range p.Source.Tensors {

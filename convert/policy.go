@@ -21,18 +21,11 @@ func (d *draft) ties() error {
 	if d.m.Foreign == "" {
 		d.groups = Groups(d.m)
 	}
-	if len(d.groups) == 0 {
-		switch d.o.Ties {
-		case TieAny, TieEmbed, TieHead, Untie:
-			return formats.Errorf(formats.Tie, "--ties %s: which tensors are tied is known of known families only", d.o.Ties).At(d.m.Path(), -1)
-		}
-		return nil
-	}
+	var errs []error
 	dangling := map[string]bool{}
 	for _, n := range d.m.Dangling {
 		dangling[n] = true
 	}
-	var errs []error
 	for _, g := range d.groups {
 		for _, k := range g.TargetKeys {
 			if dangling[k] && g.embed != nil {
@@ -40,6 +33,20 @@ func (d *draft) ties() error {
 				delete(dangling, k)
 			}
 		}
+	}
+	for _, n := range d.m.Dangling {
+		if dangling[n] {
+			errs = append(errs, formats.Errorf(formats.Missing, "the index lists it, but no file holds it").In(n, "").At(d.m.Path(), -1))
+		}
+	}
+	if len(d.groups) == 0 {
+		switch d.o.Ties {
+		case TieAny, TieEmbed, TieHead, Untie:
+			return formats.Errorf(formats.Tie, "--ties %s: which tensors are tied is known of known families only", d.o.Ties).At(d.m.Path(), -1)
+		}
+		return errors.Join(errs...)
+	}
+	for _, g := range d.groups {
 		g.Judge(d.ev.Ties[g.ID])
 		if g.Verdict == Uncompared {
 			return errors.New("convert: tie group without evidence")
@@ -49,13 +56,10 @@ func (d *draft) ties() error {
 			err = d.fits(g, &out)
 		}
 		if err != nil {
-			errs = append(errs, at(err, d.m.Path()))
+			errs = append(errs, formats.At(err, d.m.Path()))
 			continue
 		}
 		d.apply(g, out)
-	}
-	for n := range dangling {
-		errs = append(errs, formats.Errorf(formats.Missing, "the index lists it, but no file holds it").In(n, "").At(d.m.Path(), -1))
 	}
 	return errors.Join(errs...)
 }
@@ -277,9 +281,24 @@ func (p *Plan) Rejudge(ctx context.Context, staged *arch.Model) error {
 		}
 		if one := g.embed == nil || g.head == nil; one != want {
 			errs = append(errs, formats.Errorf(formats.Tie, "the written file is %s, the plan wanted %s", g.Verdict, map[bool]string{true: "one copy", false: "two"}[want]).In(g.TargetKeys[0], ""))
+		} else if said := g.says(); declares && p.Dest.Dir && (said == nil || *said != *p.Flag) {
+			errs = append(errs, formats.Errorf(formats.Tie, "the written file does not state %s: %v at every level", g.tie.Flag, *p.Flag).In(g.TargetKeys[0], ""))
 		} else if ok, why := g.Consistent(staged); declares && !ok {
 			errs = append(errs, formats.Errorf(formats.Tie, "the written file is not consistent: %s", why).In(g.TargetKeys[0], ""))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// says is what is declared, where every level says the same; nil otherwise.
+func (g *Group) says() *bool {
+	for _, d := range g.Declared {
+		if d.Value != g.Declared[0].Value {
+			return nil
+		}
+	}
+	if len(g.Declared) == 0 {
+		return nil
+	}
+	return &g.Declared[0].Value
 }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 )
@@ -38,9 +37,9 @@ type fileState struct {
 	Inode uint64 `json:"inode"`
 }
 
-func sourceState(fsys fsio.FS, m *arch.Model) (state, error) {
+func (p *Plan) sourceState(fsys fsio.FS) (state, error) {
 	var out state
-	for _, path := range sourceFiles(m) {
+	for _, path := range p.reads() {
 		st, err := fsys.Stat(path)
 		if err != nil {
 			return nil, formats.Errorf(formats.IO, "%w", err).At(path, -1)

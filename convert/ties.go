@@ -31,11 +31,10 @@ const (
 	GroupMissing       Verdict = "GROUP_MISSING"
 	ShapeConflict      Verdict = "SHAPE_CONFLICT"
 	QuantSplit         Verdict = "QUANT_SPLIT"
-	NotApplicable      Verdict = "NOT_APPLICABLE"
 	Uncompared         Verdict = "UNCOMPARED" // both stored; only data could tell
 )
 
-// Tied and Differs are the sets of --require.
+// Tied reports whether the verdict is one of --require tied.
 func (v Verdict) Tied() bool {
 	switch v {
 	case TiedShared, TiedSharedHeadName, TiedAliased, TiedDuplicate, TiedCast:
@@ -75,8 +74,6 @@ type Distance struct {
 type Comparison struct {
 	Relation Relation
 	Distance Distance
-	// SameStorage says that two names share one range of bytes; then nothing was read.
-	SameStorage bool
 }
 
 // action is what auto does.
@@ -350,7 +347,7 @@ func (g *Group) Consistent(m *arch.Model) (bool, string) {
 	switch {
 	case len(g.Declared) == 0 && g.column == colUnknown:
 		return false, "there is no config that could declare it"
-	case len(g.Declared) == 0:
+	case g.ClassDefault != nil && !slices.ContainsFunc(g.Declared, func(d config.Declared) bool { return d.Path == g.tie.Flag }):
 		return false, "the flag " + g.tie.Flag + " is absent, and readers differ in what they assume"
 	}
 	if m.Scheme == arch.GGUF {

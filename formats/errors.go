@@ -185,6 +185,15 @@ func Errors(err error) []*Error {
 	return []*Error{{Code: IO, Offset: -1, Message: err.Error(), Err: err}}
 }
 
+// At places every problem in err that has no file yet.
+func At(err error, path string) error {
+	var out []error
+	for _, e := range Errors(err) {
+		out = append(out, e.At(path, -1))
+	}
+	return errors.Join(out...)
+}
+
 // CodeOf is the code of the first problem in err, or "" for nil.
 func CodeOf(err error) Code {
 	if l := Errors(err); len(l) > 0 {

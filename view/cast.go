@@ -1,6 +1,7 @@
 package view
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -11,7 +12,8 @@ import (
 const piece = 64 << 10
 
 // Cast is the values of v, stored as from, rounded to nearest even into to. A finite value that becomes infinite adds one to lost, which may be
-// shared by all readers of the view; what to do about it is the caller's decision.
+// shared by all readers of the view; what to do about it is the caller's decision. A read that ends inside of a block makes the whole block, and
+// counts what is lost in it again.
 func Cast(v View, from, to dtype.Type, lost *atomic.Int64) View {
 	return &cast{v: v, from: from, to: to, lost: lost, unit: max(from.BlockElems(), to.BlockElems())}
 }
@@ -45,10 +47,26 @@ func (c *cast) Cut(off, max int64) int64 {
 var values = sync.Pool{New: func() any { return new([piece]float32) }}
 
 func (c *cast) ReadAt(p []byte, off int64) (int, error) {
-	n := c.values(int64(len(p)))
+	if len(p) == 0 {
+		return 0, nil
+	}
+	lo, hi := c.values(off), c.values(off+int64(len(p))-1)+c.to.BlockElems()
+	lo, hi = lo-lo%c.unit, min((hi+c.unit-1)/c.unit*c.unit, c.elems())
+	if c.dst(lo) != off || c.dst(hi) != off+int64(len(p)) { // inside of a block: make the blocks around it
+		if off+int64(len(p)) > c.Size() {
+			return 0, io.ErrUnexpectedEOF
+		}
+		around := borrow(c.dst(hi) - c.dst(lo))
+		defer scratch.Put(around)
+		if _, err := c.ReadAt(*around, c.dst(lo)); err != nil {
+			return 0, err
+		}
+		return copy(p, (*around)[off-c.dst(lo):]), nil
+	}
+	n := hi - lo
 	buf := borrow(c.src(n))
 	defer scratch.Put(buf)
-	if _, err := c.v.ReadAt(*buf, c.src(c.values(off))); err != nil {
+	if _, err := c.v.ReadAt(*buf, c.src(lo)); err != nil {
 		return 0, err
 	}
 	f := values.Get().(*[piece]float32)

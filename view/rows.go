@@ -48,12 +48,14 @@ func (r *rows) from(i int64) int64 {
 
 func (r *rows) ReadAt(p []byte, off int64) (int, error) {
 	if r.unit == r.row { // a head larger than the scratch
-		for done := int64(0); done < int64(len(p)); done += r.row {
-			i := (off + done) / r.row
+		for done := int64(0); done < int64(len(p)); {
+			i, in := (off+done)/r.row, (off+done)%r.row
+			n := min(r.row-in, int64(len(p))-done)
 			src := i/r.perHead*r.perHead + r.from(i%r.perHead)
-			if _, err := r.v.ReadAt(p[done:done+r.row], src*r.row); err != nil {
+			if _, err := r.v.ReadAt(p[done:done+n], src*r.row+in); err != nil {
 				return int(done), err
 			}
+			done += n
 		}
 		return len(p), nil
 	}

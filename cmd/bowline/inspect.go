@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -47,7 +49,7 @@ Example:
 }
 
 func printInspect(c *cli.Context, r *bowline.InspectReport) error {
-	w := c.App.Writer
+	w := bufio.NewWriter(c.App.Writer)
 	line := func(k, format string, args ...any) { fmt.Fprintf(w, "%-13s %s\n", k, fmt.Sprintf(format, args...)) }
 	or := func(s *string) string {
 		if s == nil {
@@ -82,15 +84,7 @@ func printInspect(c *cli.Context, r *bowline.InspectReport) error {
 	}
 	line("ties", "%s, %s", verdict, says)
 	if c.Bool("tensors") {
-		// Plain columns: a table with borders costs more than reading the headers of 20,000 tensors.
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "tensor\tdtype\tshape\tbytes\tfile\toffset")
-		for _, x := range r.Tensors {
-			fmt.Fprintf(t, "%s\t%s\t%v\t%d\t%s\t%d\n", formats.Escape(x.Name, 256), x.DType, x.Shape, x.Bytes, formats.Escape(x.File, 200), x.Offset)
-		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
+		listTensors(w, r.Tensors)
 	}
 	if c.Bool("metadata") {
 		t := newTable(w, "key", "value")
@@ -99,5 +93,30 @@ func printInspect(c *cli.Context, r *bowline.InspectReport) error {
 		}
 		t.Render()
 	}
-	return nil
+	return w.Flush()
+}
+
+// listTensors prints plain columns: a table with borders costs more than reading the headers of 20,000 tensors.
+func listTensors(w io.Writer, list []bowline.TensorReport) {
+	cells := make([][6]string, 0, len(list)+1)
+	cells = append(cells, [6]string{"tensor", "dtype", "shape", "bytes", "file", "offset"})
+	for _, x := range list {
+		cells = append(cells, [6]string{formats.Escape(x.Name, 256), x.DType, fmt.Sprint(x.Shape), strconv.FormatInt(x.Bytes, 10), formats.Escape(x.File, 200), strconv.FormatInt(x.Offset, 10)})
+	}
+	var width [6]int
+	for _, row := range cells {
+		for i, cell := range row {
+			width[i] = max(width[i], len(cell))
+		}
+	}
+	pad := strings.Repeat(" ", slices.Max(width[:])+2)
+	for _, row := range cells {
+		for i, cell := range row {
+			io.WriteString(w, cell)
+			if i < len(row)-1 {
+				io.WriteString(w, pad[:width[i]+2-len(cell)])
+			}
+		}
+		io.WriteString(w, "\n")
+	}
 }
