@@ -8,9 +8,9 @@ package bowline
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/convert"
@@ -54,14 +54,19 @@ func Open(src Source) (*arch.Model, error) {
 		return nil, unreadable(err, src.Path)
 	}
 	var side []formats.File
+	var notes []formats.Note
 	if ck.Format != gguf.Format.Name {
-		if side, err = all.Side(src.FS, ck.Dir); err != nil {
+		if side, notes, err = all.Side(src.FS, ck.Dir); err != nil {
 			return nil, errors.Join(unreadable(err, ck.Dir), ck.Close())
 		}
 	}
+	ck.Notes = append(ck.Notes, notes...)
 	m, err := arch.Resolve(src.FS, ck, side, src.Config)
+	if err == nil {
+		err = m.Incomplete()
+	}
 	if err != nil {
-		return nil, errors.Join(err, ck.Close())
+		return nil, errors.Join(unreadable(err, src.Path), ck.Close())
 	}
 	return m, nil
 }
@@ -70,7 +75,7 @@ func Open(src Source) (*arch.Model, error) {
 func unreadable(err error, path string) error {
 	var out []error
 	for _, e := range formats.Errors(err) {
-		if e.Code == formats.IO && (errors.Is(e.Err, fs.ErrNotExist) || errors.Is(e.Err, fs.ErrPermission) || e.Path == "") {
+		if e.Code == formats.IO && !errors.Is(e.Err, syscall.EIO) {
 			c := *e
 			c.Code = formats.Missing
 			e = &c

@@ -27,14 +27,14 @@ type DemoStep struct {
 // DemoReport is what the demo did.
 type DemoReport struct {
 	Schema string     `json:"schema"`
-	Dir    string     `json:"dir"`
+	Dir    *string    `json:"dir"` // null where the files were not kept
 	Steps  []DemoStep `json:"steps"`
 }
 
 // Demo unpacks the embedded checkpoint into dir, which must be empty or absent, inspects it, converts it to every format, unties and ties it, and
 // verifies each result against the recorded logits. say is called after each step.
 func Demo(ctx context.Context, dir string, say func(DemoStep)) (*DemoReport, error) {
-	r := &DemoReport{Schema: "bowline.demo/1", Dir: dir}
+	r := &DemoReport{Schema: "bowline.demo/1", Dir: &dir}
 	done := func(command string, result ...string) {
 		r.Steps = append(r.Steps, DemoStep{command, result})
 		say(r.Steps[len(r.Steps)-1])
@@ -53,7 +53,7 @@ func Demo(ctx context.Context, dir string, say func(DemoStep)) (*DemoReport, err
 	if err != nil {
 		return nil, err
 	}
-	done("inspect granite-code/", fmt.Sprintf("%s, %d tensors, %d parameters, %s", *in.Architecture, len(in.Tensors), in.Parameters.Total, *in.Ties.Verdict))
+	done("", fmt.Sprintf("granite-code/: "+"%s, %d tensors, %d parameters, %s", *in.Architecture, len(in.Tensors), in.Parameters.Total, *in.Ties.Verdict))
 	check := func(name string) (string, error) {
 		v, err := Verify(ctx, Source{Path: filepath.Join(dir, name)}, Source{Path: recorded}, VerifyOptions{})
 		if err != nil {
@@ -97,7 +97,8 @@ func Demo(ctx context.Context, dir string, say func(DemoStep)) (*DemoReport, err
 			}
 			return name
 		}
-		done(fmt.Sprintf("convert %s %s%s", slash(s.from), slash(s.to), s.flags), fmt.Sprintf("%d bytes in %d files, ties %s -> %s", total, len(c.Written), *c.Ties.Before, *c.Ties.After), line)
+		done(fmt.Sprintf("convert %s %s%s", slash(s.from), slash(s.to), s.flags), fmt.Sprintf("%d bytes in %d files, ties %s -> %s", total, len(c.Written), *c.Ties.Before, *c.Ties.After))
+		done(fmt.Sprintf("verify %s --against logits.safetensors", slash(s.to)), line)
 	}
 	return r, nil
 }

@@ -105,7 +105,7 @@ func plan(ctx context.Context, m *arch.Model, dest convert.Destination, target c
 		return planned{}, err
 	}
 	p, err := convert.New(m, target, dest, o.Options, ev)
-	return planned{p}, err
+	return planned{p}, formats.At(err, m.Path())
 }
 
 func (p planned) report(path string) *PlanReport {

@@ -181,6 +181,7 @@ func weigh(r *verify.Report, list []diff.Tensor) error {
 		return errors.New("bowline: no weights were compared")
 	}
 	bad := 0
+	given := r.Suspects
 	for _, t := range list {
 		if t.Verdict.OK() {
 			continue
@@ -188,6 +189,10 @@ func weigh(r *verify.Report, list []diff.Tensor) error {
 		if bad++; bad <= 20 {
 			r.Suspects = append(r.Suspects, verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, t.MaxAbs, t.DTypeA, t.DTypeB)})
 		}
+	}
+	if bad == 0 && len(given) > 0 { // what was guessed from the logits alone is not so
+		r.Suspects = []verify.Suspect{}
+		r.Notes = append(r.Notes, formats.Note{Subject: "suspects", Decision: "none", Because: "the weights agree as closely as their types allow, so the logits differ by rounding alone"})
 	}
 	zero := verify.Number(0)
 	r.Add(verify.Gate{Name: "weights", Value: verify.Number(bad), Limit: &zero, Pass: bad == 0, Note: fmt.Sprintf("of %d tensors differ by more than their type explains", len(list))})

@@ -1,6 +1,6 @@
 // Package arch is the model families, each one a table: what its tensors are called in each scheme, what shapes they have, how they are laid
-// out, which of them are tied. Nothing here does anything: package convert derives its plans from these tables, package verify
-// its names. Adding a family is adding a file and a line in all.go.
+// out, which of them are tied. Package convert derives its plans from these tables, package verify its names. Resolve finds the family of a
+// checkpoint. Adding a family is adding a file and a line in all.go.
 package arch
 
 import (
@@ -63,7 +63,8 @@ type Tensor struct {
 	Kind  Kind
 	Shape []Dim             // outermost first, in HF orientation
 	Name  map[Scheme]string // {i} stands for the layer; a scheme that is absent does not store the tensor
-	// When says whether a model has the tensor; nil is always. A tensor that is there although When is false is an error.
+	// When says whether the parameters imply the tensor; nil is always. One that is there although When is false is an error, but for Factors,
+	// which a file may hold without a key that says so.
 	When func(*config.Model) bool
 	// Rotary, for rows that rope rotates, is the number of heads they belong to.
 	Rotary func(*config.Model) int64
@@ -120,7 +121,7 @@ type Family struct {
 	Drop map[Scheme][]string
 	// Check refuses parameters that the table cannot describe; for a scheme, what that scheme cannot say.
 	Check func(*config.Model, Scheme) error
-	// Defer says what computes the same only up to a stated length in a scheme, "" if nothing does.
+	// Caveat says what computes the same only up to a stated length in a scheme, "" if nothing does.
 	Caveat func(*config.Model, Scheme) string
 }
 

@@ -145,6 +145,9 @@ func TestCheck(t *testing.T) {
 	}{
 		{"as it is", func(m *config.Model) {}, true},
 		{"linear", func(m *config.Model) { m.Rope.Type = "linear" }, true},
+		{"linear without a factor", func(m *config.Model) { m.Rope = config.Rope{Type: "linear", Theta: 1e4} }, false},
+		{"llama3 without its lengths", func(m *config.Model) { m.Rope = config.Rope{Type: "llama3", Theta: 1e4, Factor: 8} }, false},
+		{"a key that nothing reads", func(m *config.Model) { m.Unread = []formats.KV{{Key: "llama.attention.scale", Value: float32(1)}} }, false},
 		{"yarn", func(m *config.Model) { m.Rope.Type = "yarn" }, false},
 		{"gelu", func(m *config.Model) { m.Act = "gelu" }, false},
 		{"an odd head", func(m *config.Model) { m.HeadDim = 11 }, false},
@@ -180,7 +183,7 @@ func resolve(t *testing.T, fsys fsio.FS, at, configFile string) (*arch.Model, er
 	t.Cleanup(func() { ck.Close() })
 	var side []formats.File
 	if ck.Format != "gguf" {
-		if side, err = all.Side(fsys, ck.Dir); err != nil {
+		if side, _, err = all.Side(fsys, ck.Dir); err != nil {
 			t.Fatal(err)
 		}
 	}

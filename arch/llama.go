@@ -1,7 +1,9 @@
 package arch
 
 import (
+	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/bowline-ml/bowline/arch/config"
 	"github.com/bowline-ml/bowline/formats"
@@ -75,17 +77,21 @@ var Llama = Family{
 	}},
 	Drop: map[Scheme][]string{HF: {"model.layers.{i}.self_attn.rotary_emb.inv_freq"}},
 	Check: func(m *config.Model, s Scheme) error {
+		var errs []error
+		for _, kv := range m.Unread {
+			errs = append(errs, formats.Errorf(formats.Unsupported, "got %v: the key changes what is computed, and this tool does not know how", kv.Value).In("", kv.Key))
+		}
 		if !m.Rope.Computes() {
-			return formats.Errorf(formats.Unsupported, "got rope type %q, want default, linear or llama3", m.Rope.Type).In("", "rope_scaling")
+			errs = append(errs, formats.Errorf(formats.Unsupported, "got rope type %q, want default, linear or llama3 with all that it needs", m.Rope.Type).In("", "rope_scaling"))
 		}
 		if m.Act != "silu" {
-			return formats.Errorf(formats.Unsupported, "got activation %q, want silu", m.Act).In("", "hidden_act")
+			errs = append(errs, formats.Errorf(formats.Unsupported, "got activation %q, want silu", m.Act).In("", "hidden_act"))
 		}
 		if m.HeadDim%2 != 0 || m.HeadDim == 0 || m.Heads == 0 || m.KVHeads == 0 || m.Heads%m.KVHeads != 0 {
-			return formats.Errorf(formats.BadShape, "got %d heads, %d key heads, head dimension %d; want heads a multiple of key heads and an even dimension",
-				m.Heads, m.KVHeads, m.HeadDim).In("", "num_attention_heads")
+			errs = append(errs, formats.Errorf(formats.BadShape, "got %d heads, %d key heads, head dimension %d; want heads a multiple of key heads and an even dimension",
+				m.Heads, m.KVHeads, m.HeadDim).In("", "num_attention_heads"))
 		}
-		return nil
+		return errors.Join(errs...)
 	},
 	Caveat: func(m *config.Model, s Scheme) string {
 		if s == GGUF && m.SlidingWindow > 0 && m.SlidingWindow < m.MaxPos {
@@ -121,14 +127,22 @@ func llamaParams(class string) []config.Param {
 		}
 	}
 	sameHeads := func(m *config.Model) { m.KVHeads = m.Heads }
+	// What the two classes disagree about. A null num_key_value_heads is the number of heads in both.
+	positions, absentKV := set(maxPos, 2048), sameHeads
+	if mistral {
+		positions, absentKV = set(maxPos, 4096*32), set(nKV, 8)
+	}
 	p := []config.Param{
 		{HF: []string{"num_hidden_layers"}, GGUF: "block_count", Needed: true, Int: layers},
-		{HF: []string{"max_position_embeddings"}, GGUF: "context_length", Needed: true, Int: maxPos, Default: set(maxPos, 2048)},
+		{HF: []string{"max_position_embeddings"}, GGUF: "context_length", Needed: true, Int: maxPos, Default: positions},
 		{HF: []string{"hidden_size"}, GGUF: "embedding_length", Needed: true, Int: hidden},
 		{HF: []string{"intermediate_size"}, GGUF: "feed_forward_length", Int: ffn},
 		{HF: []string{"num_attention_heads"}, GGUF: "attention.head_count", Int: nHeads},
-		{HF: []string{"num_key_value_heads"}, GGUF: "attention.head_count_kv", Int: nKV, Default: sameHeads, GGUFDefault: sameHeads},
+		{HF: []string{"num_key_value_heads"}, GGUF: "attention.head_count_kv", Int: nKV, Default: absentKV, Null: sameHeads, GGUFDefault: sameHeads},
 		{GGUF: "rope.scaling.type", Str: func(m *config.Model) *string { return &m.Rope.Type }, Default: func(*config.Model) {}, OmitGGUF: notLinear},
+		// Old files: llama.cpp reads it where there is no rope.scaling.factor, which comes after and wins.
+		{GGUF: "rope.scale_linear", Float: func(m *config.Model) *float64 { return &m.Rope.Factor }, Default: func(*config.Model) {},
+			OmitGGUF: func(*config.Model) bool { return true }},
 		{GGUF: "rope.scaling.factor", Float: func(m *config.Model) *float64 { return &m.Rope.Factor }, Default: func(*config.Model) {}, OmitGGUF: notLinear},
 		{GGUF: "rope.freq_base", Float: func(m *config.Model) *float64 { return &m.Rope.Theta }, Default: func(m *config.Model) { m.Rope.Theta = 10000 }},
 		{HF: []string{"rms_norm_eps"}, GGUF: "attention.layer_norm_rms_epsilon", Needed: true, Float: func(m *config.Model) *float64 { return &m.NormEps },
@@ -148,30 +162,32 @@ func llamaParams(class string) []config.Param {
 		{HF: []string{"hidden_act"}, Str: func(m *config.Model) *string { return &m.Act }, Default: func(m *config.Model) { m.Act = "silu" }},
 	}
 	if mistral {
-		p[5].Default = set(nKV, 8)
-		p[1].Default = set(maxPos, 4096*32)
 		return append(p, config.Param{HF: []string{"sliding_window"}, Int: window, Default: set(window, 4096), Null: set(window, 0),
 			OmitHF: func(m *config.Model) bool { return m.SlidingWindow == 0 }})
 	}
 	return append(p,
 		config.Param{HF: []string{"attention_bias"}, Bool: func(m *config.Model) *bool { return &m.AttnBias }, Default: func(m *config.Model) { m.AttnBias = false },
 			FromHeader: func(h *formats.Header, m *config.Model) bool {
-				m.AttnBias = holds(h, "blk.0.attn_q.bias", "blk.0.attn_qkv.bias", "blk.0.attn_output.bias", "model.layers.0.self_attn.q_proj.bias")
+				m.AttnBias = holds(h, "attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_qkv.bias", "attn_output.bias",
+					"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias", "self_attn.o_proj.bias")
 				return true
 			}},
 		config.Param{HF: []string{"mlp_bias"}, Bool: func(m *config.Model) *bool { return &m.MLPBias }, Default: func(m *config.Model) { m.MLPBias = false },
 			FromHeader: func(h *formats.Header, m *config.Model) bool {
-				m.MLPBias = holds(h, "blk.0.ffn_gate.bias", "blk.0.ffn_down.bias", "model.layers.0.mlp.gate_proj.bias")
+				m.MLPBias = holds(h, "ffn_gate.bias", "ffn_up.bias", "ffn_down.bias", "mlp.gate_proj.bias", "mlp.up_proj.bias", "mlp.down_proj.bias")
 				return true
 			}},
 	)
 }
 
-// holds reports whether a header has one of these tensors; a GGUF file may have kept the names of another scheme.
+// holds reports whether a header has one of these tensors in any layer, so that one that is missing elsewhere is found missing. A GGUF file may
+// have kept the names of another scheme.
 func holds(h *formats.Header, names ...string) bool {
-	for _, n := range names {
-		if h.Tensor(n) != nil {
-			return true
+	for _, t := range h.Tensors {
+		for _, n := range names {
+			if strings.HasSuffix(t.Name, "."+n) && (strings.HasPrefix(t.Name, "blk.") || strings.HasPrefix(t.Name, "model.layers.")) {
+				return true
+			}
 		}
 	}
 	return false

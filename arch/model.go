@@ -3,7 +3,9 @@ package arch
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch/config"
@@ -45,12 +47,17 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 			return m, nil
 		}
 		if m.Config, err = config.FromGGUF(&ck.Header, gguf, m.Family.Params(m.Family.Classes[0])); err != nil {
+			if m.named(GGUF) == 0 { // a file whose names were kept says its architecture, and nothing that belongs to it
+				m.Family, m.Config = nil, nil
+				return m, nil
+			}
 			return nil, formats.At(err, m.path())
 		}
 		m.Config.Architecture = m.Family.Classes[0]
-		for t, c := range m.Family.Types {
-			if c == m.Config.Architecture {
+		for _, t := range slices.Sorted(maps.Keys(m.Family.Types)) {
+			if m.Family.Types[t] == m.Config.Architecture {
 				m.Config.ModelType = t
+				break
 			}
 		}
 		return m, m.finish()
@@ -114,17 +121,22 @@ func (m *Model) finish() error {
 	}
 	best := 0
 	for _, s := range []Scheme{HF, GGUF} {
-		n := 0
-		for _, t := range m.Family.Tensors {
-			if name := t.In(s, 0); name != "" && m.Lookup(name) != nil {
-				n++
-			}
-		}
-		if n > best {
+		if n := m.named(s); n > best {
 			best, m.Scheme = n, s
 		}
 	}
 	return nil
+}
+
+// named counts the family's tensors, of the first layer and outside the layers, that are stored by their names in a scheme.
+func (m *Model) named(s Scheme) int {
+	n := 0
+	for _, t := range m.Family.Tensors {
+		if name := t.In(s, 0); name != "" && m.Lookup(name) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *Model) path() string {
@@ -207,4 +219,23 @@ func (m *Model) Reread(ck *formats.Checkpoint, factors []float32) (*Model, error
 	}
 	out.Config = &c
 	return out, out.finish()
+}
+
+// Incomplete lists the index entries that no file holds, but for tie targets whose source is there: those are flagged in the tie report.
+func (m *Model) Incomplete() error {
+	tied := map[string]bool{}
+	if m.Family != nil {
+		for _, t := range m.Family.Ties {
+			for _, r := range t.Targets {
+				tied[m.Family.Names(m.Scheme, r, 0)] = m.Lookup(m.Family.Names(m.Scheme, t.Source, 0)) != nil
+			}
+		}
+	}
+	var errs []error
+	for _, n := range m.Dangling {
+		if !tied[n] {
+			errs = append(errs, formats.Errorf(formats.Missing, "the index lists it, but no file holds it").In(n, "").At(m.path(), -1))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -34,6 +34,9 @@ func (d *draft) sideFiles(p *Plan) error {
 		if d.flag != nil && d.m.Doc != nil && len(d.unstated(*d.flag)) > 0 {
 			d.note(levelWarn, "config.json", fmt.Sprintf("not written: it has to say tie_word_embeddings: %v", *d.flag), "the destination is a single weights file")
 		}
+		if fromKeys {
+			d.note(levelWarn, "config, tokenizer and all other keys", "not carried", "the destination is a single weights file; a directory has a place for them")
+		}
 		return nil
 	}
 	if fromKeys {
@@ -71,7 +74,12 @@ func (d *draft) metadata() formats.Metadata {
 	}
 	var out formats.Metadata
 	for _, kv := range d.m.Metadata {
-		if of, ok := kv.Value.(string); ok && stored[kv.Key] && stored[of] {
+		of, text := kv.Value.(string)
+		if !text {
+			d.note(levelNote, kv.Key, "not carried", "metadata of the target is text")
+			continue
+		}
+		if stored[kv.Key] && stored[of] {
 			d.note(levelNote, "__metadata__."+kv.Key, "not carried", "it says that the name is an alias, and the tensor is stored")
 			continue
 		}
@@ -141,7 +149,13 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 	m := d.m
 	if m.Config == nil || d.keep {
 		d.note(levelWarn, "config.json", "not written", "the names are kept, and no class of transformers reads them")
+		d.note(levelWarn, "tokenizer and all other keys", "not carried", "the files that would hold them belong to a config.json")
 		return nil
+	}
+	if m.Doc == nil { // names judges only where the scheme changes; a file that has the target's names gets a new config too
+		if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
+			return formats.At(err, m.Path())
+		}
 	}
 	c := *m.Config
 	c.DType = torchNames[d.mainType(p)]
@@ -179,8 +193,13 @@ func (d *draft) sidesFromKeys(p *Plan) error {
 	}
 	add("generation_config.json", generationConfig(&c, m.Metadata))
 	used := map[string]bool{}
+	for _, param := range m.Family.Params(c.Architecture) {
+		if param.GGUF != "" {
+			used[param.Key(m.Family.GGUF)] = true
+		}
+	}
 	for _, kv := range m.Metadata {
-		if strings.HasPrefix(kv.Key, "tokenizer.") || strings.HasPrefix(kv.Key, m.Family.GGUF+".") || strings.HasPrefix(kv.Key, "general.sampling.") ||
+		if strings.HasPrefix(kv.Key, "tokenizer.") || strings.HasPrefix(kv.Key, "general.sampling.") ||
 			strings.HasPrefix(kv.Key, "split.") || slices.Contains([]string{"general.architecture", "general.file_type", "general.quantization_version", "general.alignment", "general.type"}, kv.Key) {
 			used[kv.Key] = true
 		}

@@ -66,6 +66,9 @@ func (d *draft) dtypes() error {
 	var order []string
 	for _, it := range d.items {
 		it.to = it.from
+		if !it.from.Known() && want != "" {
+			errs = append(errs, formats.Errorf(formats.BadDType, "values of type %s cannot be read, so they cannot become %s", it.from, want).In(it.name, "").At(d.m.Path(), -1))
+		}
 		if !it.from.IsFloat() && !it.from.IsQuantized() {
 			continue
 		}

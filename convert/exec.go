@@ -335,7 +335,7 @@ func (p *Plan) overflows(lost []atomic.Int64) error {
 	for i := range lost {
 		if n := lost[i].Load(); n > 0 {
 			t := p.Target.Tensors[i]
-			errs = append(errs, formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s", n, t.Elems(), t.DType).In(t.Name, "").
+			errs = append(errs, formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s", n, t.Elems(), t.DType).In(t.Name, "").At(p.Source.Path(), -1).
 				Hinted("--dtype bf16 has the range of f32"))
 		}
 	}

@@ -3,9 +3,11 @@ package convert
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/arch/config"
 	"github.com/bowline-ml/bowline/formats"
 )
 
@@ -55,6 +57,14 @@ func (d *draft) names() error {
 	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
 		return formats.At(err, m.Path())
 	}
+	if m.Config.Rope.Type == "linear" {
+		for k := range m.Family.Tensors {
+			name := m.Family.Tensors[k].In(m.Scheme, 0)
+			if m.Family.Tensors[k].Kind == arch.Factors && m.Lookup(name) != nil {
+				return formats.Errorf(formats.Unsupported, "rope type linear and divisors together: no rope type of transformers is both").In(name, "").At(m.Path(), -1)
+			}
+		}
+	}
 	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" {
 		d.note(levelWarn, "sliding_window", "not carried", w)
 	}
@@ -102,13 +112,15 @@ func (d *draft) roles() (map[string]*item, error) {
 				continue
 			}
 			var rows int64
+			var want []int64
 			for _, r := range u.Parts {
 				spec := f.Tensor(r)
 				rows += spec.Shape[0](m.Config)
+				want = dims(spec, m.Config) // parts differ in their rows alone
 				fused[fmt.Sprint(r, i)] = true
 			}
-			if len(t.Shape) == 0 || t.Shape[0] != rows {
-				bad(formats.Errorf(formats.BadShape, "got shape %v, want %d rows", t.Shape, rows).In(name, ""))
+			if want[0] = rows; !slices.Equal(t.Shape, want) {
+				bad(formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(name, ""))
 			}
 			out[name] = &item{fused: u, layer: i}
 		}
@@ -132,7 +144,7 @@ func (d *draft) roles() (map[string]*item, error) {
 			case t == nil && (tied[spec.Role] || spec.Kind == arch.Factors || fused[fmt.Sprint(spec.Role, i)]):
 			case t == nil:
 				bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
-			case !has && m.Scheme != arch.GGUF:
+			case !has && spec.Kind != arch.Factors:
 				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
 					Hinted("correct the config, or use --names keep"))
 				out[t.Name] = &item{spec: spec, layer: i} // once is enough: it is not unknown too
@@ -165,12 +177,18 @@ func (d *draft) roles() (map[string]*item, error) {
 // maxProblems bounds the list: a config may name a hundred thousand layers.
 const maxProblems = 1000
 
+// dims is the shape of a tensor by the parameters.
+func dims(spec *arch.Tensor, c *config.Model) []int64 {
+	var out []int64
+	for _, dim := range spec.Shape {
+		out = append(out, dim(c))
+	}
+	return out
+}
+
 // checkShape compares a stored shape with the family's formula, but for the number of rows if anyRows.
 func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor, anyRows bool) *formats.Error {
-	var want []int64
-	for _, dim := range spec.Shape {
-		want = append(want, dim(d.m.Config))
-	}
+	want := dims(spec, d.m.Config)
 	ok := len(want) == len(t.Shape)
 	for i := range want {
 		if ok && want[i] != t.Shape[i] && !(i == 0 && anyRows) {

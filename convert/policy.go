@@ -22,21 +22,12 @@ func (d *draft) ties() error {
 		d.groups = Groups(d.m)
 	}
 	var errs []error
-	dangling := map[string]bool{}
-	for _, n := range d.m.Dangling {
-		dangling[n] = true
+	if err := d.m.Incomplete(); err != nil {
+		errs = append(errs, err)
 	}
 	for _, g := range d.groups {
-		for _, k := range g.TargetKeys {
-			if dangling[k] && g.embed != nil {
-				g.flag("index_dangling")
-				delete(dangling, k)
-			}
-		}
-	}
-	for _, n := range d.m.Dangling {
-		if dangling[n] {
-			errs = append(errs, formats.Errorf(formats.Missing, "the index lists it, but no file holds it").In(n, "").At(d.m.Path(), -1))
+		if g.embed != nil && slices.ContainsFunc(d.m.Dangling, func(n string) bool { return slices.Contains(g.TargetKeys, n) }) {
+			g.flag("index_dangling")
 		}
 	}
 	if len(d.groups) == 0 {

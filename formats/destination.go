@@ -324,7 +324,7 @@ func outputError(doing, path string, err error) error {
 		return err
 	}
 	code := IO
-	if fsio.Refused(err) {
+	if fsio.Refused(err) || fsio.Impossible(err) {
 		code = NoSpace
 	}
 	cause := err

@@ -54,7 +54,7 @@ func TestDestination(t *testing.T) {
 			m.Put("/other/thesis.tex", "x")
 			m.Symlink("/other", "/out/m")
 		}, nil, "", ""},
-		{"a file above the destination", at(file, "/in/model.safetensors/m.pth"), nil, nil, formats.IO, "not a directory"},
+		{"a file above the destination", at(file, "/in/model.safetensors/m.pth"), nil, nil, formats.NoSpace, "not a directory"},
 
 		{"input is the destination", over(file), func(m *fsio.Mem) { m.Put("/out/m.pth", "x") }, []string{"/out/m.pth"}, formats.SameFile, ""},
 		{"input is the destination, by a link", over(file), func(m *fsio.Mem) { m.Symlink("/in/model.safetensors", "/out/m.pth") },

@@ -43,7 +43,7 @@ const (
 const (
 	Changed  Code = "E_CHANGED"  // an input changed while it was read
 	IO       Code = "E_IO"       // reading or writing failed
-	NoSpace  Code = "E_NOSPACE"  // no space, quota, or permission to write
+	NoSpace  Code = "E_NOSPACE"  // no space, quota or permission to write, or no such place
 	Locked   Code = "E_LOCKED"   // another process writes the same result
 	Exists   Code = "E_EXISTS"   // the destination exists
 	SameFile Code = "E_SAMEFILE" // the destination is an input

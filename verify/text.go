@@ -77,6 +77,11 @@ func (r *Report) Line() string {
 	var b strings.Builder
 	r.Text(&b) // a Builder does not fail
 	line, _, _ := strings.Cut(b.String(), "\n")
+	for _, g := range r.Gates {
+		if !g.Pass && g.Limit != nil {
+			line += fmt.Sprintf("; %s is %v, limit %v", g.Name, g.Value, *g.Limit)
+		}
+	}
 	return line
 }
 

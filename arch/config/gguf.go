@@ -11,8 +11,8 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// key is the full GGUF key of a parameter: names that start with "general." stand alone.
-func (p Param) key(arch string) string {
+// Key is the full GGUF key of a parameter: names that start with "general." stand alone.
+func (p Param) Key(arch string) string {
 	if strings.HasPrefix(p.GGUF, "general.") {
 		return p.GGUF
 	}
@@ -32,6 +32,13 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 	}
 	for _, p := range params {
 		if p.FromHeader != nil && p.FromHeader(h, m) {
+			if p.GGUF != "" && p.Int != nil {
+				if v, ok, err := md.Int(p.Key(arch)); err != nil {
+					keep(err)
+				} else if ok && v != *p.Int(m) {
+					keep(formats.Errorf(formats.Mismatch, "got %d, and the tensors say %d", v, *p.Int(m)).In("", p.Key(arch)))
+				}
+			}
 			continue
 		}
 		if p.GGUF == "" {
@@ -40,7 +47,7 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 			}
 			continue
 		}
-		key := p.key(arch)
+		key := p.Key(arch)
 		ok := false
 		var err error
 		switch {
@@ -87,9 +94,8 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 			keep(formats.Errorf(formats.Missing, "the key is absent").In("", key))
 		}
 	}
-	if m.Rope.Type == "none" {
-		m.Rope.Type = "default"
-	}
+	keep(m.scaling(md, arch))
+	m.unread(md, arch, params)
 	if !(m.Rope.Theta > 0) || math.IsInf(m.Rope.Theta, 0) {
 		keep(formats.Errorf(formats.Bounds, "got %v, want a positive number", m.Rope.Theta).In("", arch+".rope.freq_base"))
 	}
@@ -110,6 +116,76 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 	return m, errors.Join(errs...)
 }
 
+// scaling gives the rope type the names of transformers. A factor without a type is linear, and a factor of 0 is none.
+// Source: llama.cpp src/llama-model.cpp, load_hparams.
+func (m *Model) scaling(md formats.Metadata, arch string) error {
+	r, key := &m.Rope, arch+".rope.scaling.type"
+	stated := md.Get(key) != nil
+	switch {
+	case r.Type == "none":
+		r.Type = "default"
+	case !stated && r.Factor != 0 && r.Factor != 1:
+		r.Type = "linear"
+	case stated && r.Type == "linear" && r.Factor == 0:
+		r.Type = "default"
+	case stated && r.Type == "default": // no word of GGUF: nobody can say what it means
+		m.Unread = append(m.Unread, formats.KV{Key: key, Value: r.Type})
+	}
+	if r.Type == "default" {
+		r.Factor = 0
+	}
+	if r.Type == "linear" && (!(r.Factor > 0) || math.IsInf(r.Factor, 0)) {
+		return formats.Errorf(formats.Bounds, "got %v, want a positive number", r.Factor).In("", arch+".rope.scaling.factor")
+	}
+	return nil
+}
+
+// computing are the beginnings of keys that change what a runtime computes, without the architecture.
+var computing = []string{"rope.", "attention.", "attn_", "expert", "moe_", "interleave_moe_", "logit_scale", "embedding_scale", "residual_scale",
+	"final_logit_softcapping", "router_logit_softcapping", "hidden_activation", "activation.", "swiglu_", "use_parallel_residual"}
+
+// harmless are keys among them that change nothing in a model that is otherwise computed here: what yarn alone reads, and the other norm's epsilon.
+var harmless = []string{"rope.scaling.original_context_length", "rope.scaling.finetuned", "attention.layer_norm_epsilon"}
+
+// unread collects the keys of an architecture that change what is computed and that no parameter reads. A value that says what is computed
+// without the key is no change.
+func (m *Model) unread(md formats.Metadata, arch string, params []Param) {
+	known := map[string]bool{}
+	for _, p := range params {
+		if p.GGUF != "" {
+			known[p.Key(arch)] = true
+		}
+	}
+	for _, kv := range md {
+		name, ok := strings.CutPrefix(kv.Key, arch+".")
+		if ok && !known[kv.Key] && !slices.Contains(harmless, name) && !m.neutral(name, kv.Value) &&
+			slices.ContainsFunc(computing, func(s string) bool { return strings.HasPrefix(name, s) }) {
+			m.Unread = append(m.Unread, kv)
+		}
+	}
+}
+
+// neutral reports whether a value is what a runtime takes where the key is absent. llama.cpp reads a scale of 0 as none.
+func (m *Model) neutral(name string, value any) bool {
+	md := formats.Metadata{{Key: name, Value: value}}
+	if v, ok, err := md.Bool(name); ok && err == nil {
+		return v == (name == "attention.causal")
+	}
+	v, _, err := md.Float(name)
+	if n, _, e := md.Int(name); e == nil {
+		v, err = float64(n), nil
+	}
+	switch {
+	case err != nil:
+		return false
+	case v == 0:
+		return true
+	case name == "attention.scale":
+		return float32(v) == float32(1/math.Sqrt(float64(m.HeadDim)))
+	}
+	return v == 1 && slices.Contains([]string{"rope.scaling.attn_factor", "logit_scale", "embedding_scale", "residual_scale"}, name)
+}
+
 // ToGGUF is the metadata of a model in the order of params.
 func (m *Model) ToGGUF(arch string, params []Param) []formats.KV {
 	var out []formats.KV
@@ -117,7 +193,7 @@ func (m *Model) ToGGUF(arch string, params []Param) []formats.KV {
 		if p.GGUF == "" || p.OmitGGUF != nil && p.OmitGGUF(m) {
 			continue
 		}
-		kv := formats.KV{Key: p.key(arch)}
+		kv := formats.KV{Key: p.Key(arch)}
 		switch {
 		case p.Int != nil:
 			kv.Value = uint32(*p.Int(m))

@@ -42,6 +42,9 @@ type Model struct {
 	// Tie is the tie flag at each level that states it, outermost first.
 	Tie []Declared
 
+	// Unread are GGUF keys that change what is computed and that no parameter stands for, but for values that change nothing.
+	Unread []formats.KV
+
 	// Notes are contradictions of the source, and how they were read.
 	Notes []formats.Note
 }
@@ -205,11 +208,19 @@ func (p Param) readHF(d *Doc, m *Model) error {
 	return nil
 }
 
-// ropeTypes that this tool computes. Others are refused where the numbers matter.
-var ropeTypes = map[string]bool{"default": true, "linear": true, "llama3": true}
-
-// Computes reports whether the position encoding is one that the forward passes and GGUF tables know.
-func (r Rope) Computes() bool { return ropeTypes[r.Type] }
+// Computes reports whether the position encoding is one that the forward passes and GGUF tables know, with all that it needs. Others are
+// refused where the numbers matter. A GGUF file that says llama3 lacks what the type needs: there the divisors are a tensor.
+func (r Rope) Computes() bool {
+	switch r.Type {
+	case "default":
+		return true
+	case "linear":
+		return r.Factor > 0
+	case "llama3":
+		return r.Factor > 0 && r.Low > 0 && r.High > r.Low && r.Original > 0
+	}
+	return false
+}
 
 // readRope reads v4's rope_theta and rope_scaling and v5's rope_parameters as transformers 5 does: rope_scaling, if it holds anything,
 // replaces rope_parameters whole, and the root's rope_theta counts where neither states one.

@@ -78,6 +78,8 @@ func TestDefaults(t *testing.T) {
 		{"llama: biases", llama, "", func(m *config.Model) any { return fmt.Sprint(m.AttnBias, m.MLPBias) }, "false false"},
 		{"llama: theta", llama, "", func(m *config.Model) any { return m.Rope.Theta }, 10000.0},
 		{"mistral: key heads", mistral, "", func(m *config.Model) any { return m.KVHeads }, int64(8)},
+		{"mistral: key heads null", mistral, `, "num_key_value_heads": null`, func(m *config.Model) any { return m.KVHeads }, int64(6)},
+		{"llama: key heads null", llama, `, "num_key_value_heads": null`, func(m *config.Model) any { return m.KVHeads }, int64(6)},
 		{"mistral: positions", mistral, "", func(m *config.Model) any { return m.MaxPos }, int64(131072)},
 		{"mistral: window absent", mistral, "", func(m *config.Model) any { return m.SlidingWindow }, int64(4096)},
 		{"mistral: window null", mistral, `, "sliding_window": null`, func(m *config.Model) any { return m.SlidingWindow }, int64(0)},

@@ -45,13 +45,18 @@ Example:
 				if c.Bool("json") {
 					return
 				}
-				fmt.Fprintf(c.App.Writer, "$ bowline %s\n", s.Command)
+				if s.Command != "" {
+					fmt.Fprintf(c.App.Writer, "$ bowline %s\n", s.Command)
+				}
 				for _, line := range s.Result {
 					fmt.Fprintf(c.App.Writer, "  %s\n", line)
 				}
 			})
 			if err != nil {
 				return err
+			}
+			if c.NArg() == 0 {
+				r.Dir = nil
 			}
 			if c.Bool("json") {
 				return printJSON(c.App.Writer, r)

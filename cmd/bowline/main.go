@@ -22,6 +22,7 @@ func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
 
 // run is the whole program, so that tests can call it.
 func run(args []string, stdout, stderr io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE) // a reader that has gone shows as an error of the write, see pipe
 	ctx, stop := interruptible(context.Background())
 	defer stop()
 	out := &pipe{w: stdout}
@@ -42,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	code := exitCode(ctx, err)
 	if code == 130 || code == 143 {
-		err = formats.Errorf(formats.Interrupted, "%s: the destination is as it was", context.Cause(ctx))
+		err = formats.Errorf(formats.Interrupted, "%s", context.Cause(ctx))
 	}
 	if code != 0 && jsonOut && !errors.As(err, new(reported)) {
 		printError(out, err, code)
@@ -77,7 +78,7 @@ type reported struct{ error }
 func (r reported) Unwrap() error { return r.error }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:                      "bowline",
 		Usage:                     "convert model checkpoints, keep their ties, prove the result",
 		Version:                   bowline.Version,
@@ -98,36 +99,51 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 		CustomAppHelpTemplate: appHelp,
+		HideHelpCommand:       true,
 	}
+	for _, c := range app.Commands {
+		c.HideHelpCommand = true // "help" is an operand like any other
+		c.OnUsageError = app.OnUsageError
+	}
+	return app
 }
 
 func unknownCommand(app *cli.App, name string) error {
+	return usage("no command %q; nearest is %q", formats.Escape(name, 64), unknownNearest(app, name))
+}
+
+func unknownNearest(app *cli.App, name string) string {
 	var known []string
 	for _, c := range app.Commands {
 		known = append(known, c.Name)
 	}
-	return usage("no command %q; nearest is %q", formats.Escape(name, 64), nearest(name, known))
+	return nearest(name, known)
 }
 
 func usage(format string, args ...any) error { return formats.Errorf(formats.Usage, format, args...) }
 
-// interruptible is a context that ends on the first SIGINT or SIGTERM, with the signal as its cause; the second ends the process.
+// interruptible is a context that ends on the first SIGINT or SIGTERM, with the signal as its cause. More of them change nothing: the staging is
+// being removed, which takes no time, and SIGKILL leaves what the next run clears up.
 func interruptible(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		if s, ok := <-ch; ok {
-			signal.Stop(ch)
-			cancel(signalled{s})
+		for s := range ch {
+			cancel(signalled{s}) // the first cause stays
 		}
 	}()
-	return ctx, func() { signal.Stop(ch); cancel(nil) }
+	return ctx, func() { signal.Stop(ch); close(ch); cancel(nil) }
 }
 
 type signalled struct{ os.Signal }
 
-func (s signalled) Error() string { return "interrupted by " + s.String() }
+func (s signalled) Error() string {
+	if s.Signal == syscall.SIGTERM {
+		return "interrupted by SIGTERM"
+	}
+	return "interrupted by SIGINT"
+}
 
 // exits maps the class of an error to the exit code; what is not listed is 65: the input.
 var exits = map[formats.Code]int{
@@ -173,6 +189,12 @@ func order(app *cli.App, args []string) ([]string, error) {
 	if len(args) < 2 {
 		return args, nil
 	}
+	if args[1] == "help" {
+		if len(args) > 2 {
+			return []string{args[0], args[2], "--help"}, nil
+		}
+		return []string{args[0], "--help"}, nil
+	}
 	// The command may come after flags that every command takes.
 	at := -1
 	for i := 1; i < len(args) && at < 0; i++ {
@@ -191,6 +213,11 @@ func order(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	if at < 0 {
+		for _, a := range args[1:] {
+			if name := strings.TrimLeft(a, "-"); a != "--" && name != "help" && name != "h" {
+				return nil, usage("unknown flag %s before a command; nearest command is %q", formats.Escape(a, 64), unknownNearest(app, name))
+			}
+		}
 		return args, nil
 	}
 	cmd := app.Command(args[at])

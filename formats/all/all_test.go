@@ -12,6 +12,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/formatstest"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
+	"github.com/bowline-ml/bowline/formats/pytorch"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -24,13 +25,24 @@ func st(name string) string {
 // gg makes n files of a GGUF model called stem.
 func gg(t *testing.T, stem string, n int) map[string]string {
 	t.Helper()
-	s := formatstest.Sample{Header: formats.Header{Metadata: formats.Metadata{{Key: "general.architecture", Value: "llama"}}}}
+	return made(t, gguf.Format, stem, n, formats.Metadata{{Key: "general.architecture", Value: "llama"}})
+}
+
+// pt makes n files of a PyTorch model called stem, with their index if there are several.
+func pt(t *testing.T, stem string, n int) map[string]string {
+	t.Helper()
+	return made(t, pytorch.Format, stem, n, nil)
+}
+
+func made(t *testing.T, f formats.Format, stem string, n int, meta formats.Metadata) map[string]string {
+	t.Helper()
+	s := formatstest.Sample{Header: formats.Header{Metadata: meta}}
 	for i := range n {
 		s.Header.Tensors = append(s.Header.Tensors, formats.Tensor{Name: string(rune('a' + i)), DType: "F32", Shape: []int64{1}, Bytes: 4,
-			File: gguf.Format.ShardName(stem, i, n)})
+			File: f.ShardName(stem, i, n)})
 		s.Data = append(s.Data, []byte{1, 2, 3, 4})
 	}
-	l, err := gguf.Format.Layout(s.Header)
+	l, err := f.Layout(s.Header)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +63,6 @@ const (
 	six   = "model.safetensors.index.json"
 	index = `{"weight_map":{"a":"` + s1 + `","b":"` + s2 + `"}}`
 	lfs   = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
-	zip   = "PK\x03\x04\x00\x00\x08\x08"
 )
 
 func TestOpen(t *testing.T) {
@@ -67,6 +78,9 @@ func TestOpen(t *testing.T) {
 		return out
 	}
 	single := map[string]string{"model.safetensors": st("s")}
+	bin, bins := pt(t, "pytorch_model", 1), pt(t, "pytorch_model", 2)
+	zip := bin["pytorch_model.bin"]
+	const b1, b2, bix = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"
 	for _, x := range []struct {
 		name  string
 		files map[string]string
@@ -89,15 +103,26 @@ func TestOpen(t *testing.T) {
 		{name: "an index without shards", files: map[string]string{six: index}, path: six, code: formats.Missing, says: s1},
 		{name: "nothing there", path: "none", code: formats.Missing, says: "no such file"},
 		{name: "index not there", path: "a.safetensors.index.json", code: formats.Missing},
-		{name: "PyTorch's index", files: map[string]string{"pytorch_model.bin.index.json": `{"weight_map":{}}`}, path: "pytorch_model.bin.index.json",
-			code: formats.Unsupported, says: "PyTorch"},
+		{name: "PyTorch's index", files: bins, path: bix, want: b1 + " " + b2 + " " + bix},
+		{name: "a shard of PyTorch", files: bins, path: b2, want: b1 + " " + b2 + " " + bix},
+		{name: "a shard of PyTorch without an index", files: map[string]string{b1: bins[b1], b2: bins[b2]}, path: b2, want: b1 + " " + b2},
+		{name: "a shard of PyTorch alone", files: map[string]string{b1: bins[b1]}, path: b1, code: formats.Missing, says: b2},
+		{name: "PyTorch's index with nothing in it", files: map[string]string{bix: `{"weight_map":{}}`}, path: bix, code: formats.Missing},
+		{name: "the index of another format", files: map[string]string{"tf_model.h5.index.json": "{}"}, path: "tf_model.h5.index.json", code: formats.Unsupported, says: "another format"},
 
 		{name: "Git LFS pointer", files: map[string]string{"model.safetensors": lfs}, path: "model.safetensors", code: formats.Magic, says: "run git lfs pull"},
 		{name: "Git LFS pointer as a shard", files: map[string]string{s1: st("a"), s2: lfs, six: index}, path: s1, code: formats.Magic, says: s2},
 		{name: "HTML", files: map[string]string{"model.safetensors": "\n<!DOCTYPE html><html>"}, path: "model.safetensors", code: formats.Magic, says: "web page"},
 		{name: "JSON", files: map[string]string{"model.safetensors": `{"error":"gated"}`}, path: "model.safetensors", code: formats.Magic, says: "JSON"},
-		{name: "zip named safetensors", files: map[string]string{"a.safetensors": zip}, path: "a.safetensors", code: formats.Magic, says: "zip"},
-		{name: "zip named bin", files: map[string]string{"a.bin": zip}, path: "a.bin", code: formats.Unsupported, says: "PyTorch"},
+		{name: "PyTorch named safetensors", files: map[string]string{"a.safetensors": zip}, path: "a.safetensors", want: "a.safetensors"},
+		{name: "PyTorch named pt", files: map[string]string{"a.pt": zip}, path: "a.pt", want: "a.pt"},
+		{name: "PyTorch named pth", files: map[string]string{"a.pth": zip}, path: "a.pth", want: "a.pth"},
+		{name: "PyTorch cut", files: map[string]string{"a.bin": zip[:300]}, path: "a.bin", code: formats.Trunc, says: "a.bin"},
+		{name: "PyTorch before 1.6", files: map[string]string{"a.bin": "\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."}, path: "a.bin", code: formats.Unsupported, says: "1.6"},
+		{name: "pickle named bin", files: map[string]string{"a.bin": "\x80\x02}q\x00."}, path: "a.bin", code: formats.Unsupported, says: "pickle"},
+		{name: "arrays of NumPy", files: map[string]string{"a.npz": "PK\x03\x04" + strings.Repeat("\x00", 22) + "\x05\x00\x00\x00w.npy"}, path: "a.npz", code: formats.Unsupported, says: "NumPy"},
+		{name: "text named bin", files: map[string]string{"a.bin": "noise noise"}, path: "a.bin", code: formats.Magic, says: "6e 6f 69"},
+		{name: "empty pth", files: map[string]string{"a.pth": ""}, path: "a.pth", code: formats.Trunc},
 		{name: "pickle", files: map[string]string{"a.gguf": "\x80\x02}q\x00."}, path: "a.gguf", code: formats.Magic, says: "pickle"},
 		{name: "gzip", files: map[string]string{"a.gguf": "\x1f\x8b\x08\x00\x00\x00\x00\x01"}, path: "a.gguf", code: formats.Magic, says: "gzip"},
 		{name: "NumPy", files: map[string]string{"a.npy": "\x93NUMPY\x01\x00"}, path: "a.npy", code: formats.Unsupported, says: "NumPy"},
@@ -116,14 +141,20 @@ func TestOpen(t *testing.T) {
 		{name: "single file and complete shards", files: merge(single, shards), want: "model.safetensors", warn: true},
 		{name: "index of the single file", files: merge(single, map[string]string{six: `{"weight_map":{"s":"model.safetensors"}}`}), want: "model.safetensors"},
 		{name: "single file and a stale index", files: merge(single, map[string]string{six: index}), want: "model.safetensors"},
-		{name: "safetensors and PyTorch", files: merge(single, map[string]string{"pytorch_model.bin": zip}), want: "model.safetensors", warn: true},
+		{name: "safetensors and PyTorch", files: merge(single, bin), want: "model.safetensors", warn: true},
 		{name: "safetensors and half of PyTorch", files: merge(single, map[string]string{"pytorch_model.bin.index.json": `{"weight_map":{"a":"p.bin"}}`}),
 			want: "model.safetensors"},
 		{name: "safetensors and GGUF", files: merge(single, one), want: "model.safetensors", warn: true},
 		{name: "incomplete before complete", files: merge(map[string]string{six: index, s1: st("a")}, one), code: formats.Missing, says: s2},
-		{name: "PyTorch", files: map[string]string{"pytorch_model.bin": zip}, code: formats.Unsupported, says: "PyTorch"},
-		{name: "model.pth", files: map[string]string{"model.pth": zip}, code: formats.Unsupported, says: "model.pth"},
-		{name: "consolidated.00.pth", files: map[string]string{"consolidated.00.pth": zip}, code: formats.Unsupported, says: "consolidated.00.pth"},
+		{name: "PyTorch", files: bin, want: "pytorch_model.bin"},
+		{name: "shards of PyTorch", files: bins, want: b1 + " " + b2 + " " + bix},
+		{name: "shards of PyTorch without an index", files: map[string]string{b1: bins[b1], b2: bins[b2]}, want: b1 + " " + b2},
+		{name: "PyTorch and model.pth", files: merge(bin, map[string]string{"model.pth": zip}), want: "pytorch_model.bin", warn: true},
+		{name: "model.pth", files: map[string]string{"model.pth": zip, "params.json": "{}"}, want: "model.pth"},
+		{name: "consolidated.00.pth", files: map[string]string{"consolidated.00.pth": zip, "params.json": "{}"}, want: "consolidated.00.pth"},
+		{name: "consolidated.00.pth and 01", files: map[string]string{"consolidated.00.pth": zip, "consolidated.01.pth": zip}, code: formats.Unsupported, says: "consolidated.00.pth"},
+		{name: "one PyTorch file under another name", files: map[string]string{"weights.pt": zip, "optimizer.pt": zip, "training_args.bin": zip}, want: "weights.pt"},
+		{name: "two PyTorch files under other names", files: map[string]string{"a.pt": zip, "b.bin": zip}, code: formats.Missing, says: "b.bin, a.pt"},
 		{name: "consolidated.safetensors", files: map[string]string{"consolidated.safetensors": st("a")}, want: "consolidated.safetensors"},
 		{name: "GGUF", files: one, want: "x.gguf"},
 		{name: "split GGUF", files: split, want: "x-00001-of-00002.gguf x-00002-of-00002.gguf"},
@@ -181,7 +212,7 @@ func TestCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	side, err := all.Side(fsys, "/hub/snapshots/x")
+	side, _, err := all.Side(fsys, "/hub/snapshots/x")
 	if want := []formats.File{{Path: "config.json", Bytes: 2}}; err != nil || !slices.Equal(side, want) {
 		t.Errorf("got %v, %v, want %v", side, err, want)
 	}
@@ -201,7 +232,7 @@ func TestSide(t *testing.T) {
 		"z.pth", "tf_model.h5", ".gitattributes", "sub/config.json"} {
 		fsys.Put("/m/"+name, name)
 	}
-	files, err := all.Side(fsys, "/m")
+	files, _, err := all.Side(fsys, "/m")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +246,7 @@ func TestSide(t *testing.T) {
 	if want := []string{"README.md", "config.json", "modeling_x.py", "tokenizer.model"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if _, err := all.Side(fsys, "/none"); formats.CodeOf(err) != formats.Missing {
+	if _, _, err := all.Side(fsys, "/none"); formats.CodeOf(err) != formats.Missing {
 		t.Errorf("got %v, want %s", err, formats.Missing)
 	}
 }
@@ -228,7 +259,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: a function is missing", f.Name)
 		}
 	}
-	if want := []string{safetensors.Format.Name, gguf.Format.Name}; !slices.Equal(names, want) {
+	if want := []string{safetensors.Format.Name, pytorch.Format.Name, gguf.Format.Name}; !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)
 	}
 }

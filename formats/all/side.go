@@ -1,6 +1,8 @@
 package all
 
 import (
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,12 +15,13 @@ import (
 var weights = []string{".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".tflite"}
 
 // Side lists the side files of a directory: configuration, tokenizer, whatever is copied along with a model. They are its regular
-// files (links followed) but for weights, indexes and dot files, sorted by name.
-func Side(fsys fsio.FS, dir string) ([]formats.File, error) {
+// files (links followed) but for weights, indexes and dot files, sorted by name. A link that leads nowhere is left out, with a note.
+func Side(fsys fsio.FS, dir string) ([]formats.File, []formats.Note, error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
-		return nil, unreadable(dir, err)
+		return nil, nil, unreadable(dir, err)
 	}
+	var notes []formats.Note
 	var files []formats.File
 	for _, e := range entries {
 		name := e.Name()
@@ -27,13 +30,17 @@ func Side(fsys fsio.FS, dir string) ([]formats.File, error) {
 			continue
 		}
 		st, err := fsys.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			notes = append(notes, formats.Note{Subject: name, Decision: "left out", Because: "the link leads to no file", Warn: true})
+			continue
+		}
 		if err != nil {
-			return nil, unreadable(filepath.Join(dir, name), err)
+			return nil, nil, unreadable(filepath.Join(dir, name), err)
 		}
 		if st.Mode().IsRegular() {
 			files = append(files, formats.File{Path: name, Bytes: st.Size()})
 		}
 	}
 	slices.SortFunc(files, func(a, b formats.File) int { return strings.Compare(a.Path, b.Path) })
-	return files, nil
+	return files, notes, nil
 }

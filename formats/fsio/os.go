@@ -136,6 +136,16 @@ func Refused(err error) bool {
 	return errors.Is(err, fs.ErrPermission)
 }
 
+// Impossible reports whether an error means that there can be no such path: a file where a directory would have to be, a name too long.
+func Impossible(err error) bool {
+	for _, e := range []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EINVAL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // control runs call on the descriptor of f. f.Fd would also do, but may change the mode of the descriptor.
 func control(f *os.File, call func(fd uintptr) error) error {
 	c, err := f.SyscallConn()
