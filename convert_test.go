@@ -153,3 +153,26 @@ func TestLogBesideTheWeights(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestVerifySeesStrangers(t *testing.T) {
+	fewer := copyModel(t, "ties/tied", func(s string) string {
+		return strings.Replace(s, `"num_hidden_layers": 2`, `"num_hidden_layers": 1`, 1)
+	})
+	r, err := bowline.Verify(context.Background(), bowline.Source{Path: fewer}, bowline.Source{Path: fewer}, bowline.VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Notes) == 0 || !strings.Contains(r.Notes[0].Subject, "layers.1.") {
+		t.Errorf("got notes %v, want the tensors of the second layer", r.Notes)
+	}
+	gguf := filepath.Join(t.TempDir(), "x.gguf")
+	if _, err := bowline.Convert(context.Background(), bowline.Source{Path: "testdata/ties/tied"}, gguf, bowline.ConvertOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = bowline.Verify(context.Background(), bowline.Source{Path: fewer}, bowline.Source{Path: gguf}, bowline.VerifyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Pass || len(r.Suspects) == 0 || !strings.Contains(r.Suspects[0].Tensor, "layers.1.") {
+		t.Errorf("got pass %v, suspects %v, want the tensors of the second layer", r.Pass, r.Suspects)
+	}
+}

@@ -172,6 +172,17 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	if err != nil {
 		return nil, err
 	}
+	for _, side := range []struct {
+		m, other *arch.Model
+		what     string
+	}{{ref, m, "the reference"}, {m, ref, "the model"}} {
+		for _, name := range side.m.Strangers() {
+			if side.other.Lookup(name) == nil {
+				list = append(list, diff.Tensor{Name: name, Verdict: diff.Missing})
+			}
+			r.Notes = append(r.Notes, formats.Note{Subject: name, Decision: "not computed with", Because: "the family has no such tensor; " + side.what + " holds it", Warn: true})
+		}
+	}
 	return r, weigh(r, list)
 }
 

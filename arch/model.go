@@ -239,3 +239,29 @@ func (m *Model) Incomplete() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Strangers are the stored tensors that have no role in the family, as it is called in the model's scheme, in file order.
+func (m *Model) Strangers() []string {
+	known := map[string]bool{}
+	add := func(pattern string, layers int64) {
+		for i := range layers {
+			known[strings.ReplaceAll(pattern, "{i}", itoa(i))] = true
+		}
+	}
+	for _, t := range m.Family.Tensors {
+		add(t.Name[m.Scheme], m.Config.Layers)
+	}
+	for _, u := range m.Family.Fused {
+		add(u.Name[m.Scheme], m.Config.Layers)
+	}
+	for _, d := range m.Family.Drop[m.Scheme] {
+		add(d, m.Config.Layers)
+	}
+	var out []string
+	for _, t := range m.Tensors {
+		if !known[t.Name] {
+			out = append(out, t.Name)
+		}
+	}
+	return out
+}

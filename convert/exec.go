@@ -17,6 +17,7 @@ import (
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/view"
 )
@@ -358,12 +359,12 @@ func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
 			cols = src.Shape[len(src.Shape)-1]
 		}
 		if len(src.Shape) < 2 {
-			cols = 1 // a vector's rows are its elements
+			cols = dt.BlockElems() // a vector's rows are its elements; those of blocks the layout stage does not move
 		}
 		row := bytesOf(cols, dt)
-		unit := row
-		if !t.DType.Known() || row == 0 {
-			unit = 1
+		unit := max(dt.BlockBytes(), 1) // not the row, which may be as large as the tensor
+		if moves(part.Ops) || moves(step.Ops) {
+			unit = row
 		}
 		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, lost)
 		if err != nil {
@@ -384,12 +385,13 @@ func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
 	return chain(v, step.Ops, &row, lost)
 }
 
-func bytesOf(values int64, dt interface {
-	BlockElems() int64
-	BlockBytes() int64
-}) int64 {
-	return max(values/dt.BlockElems(), 1) * dt.BlockBytes()
+// moves reports whether operations take rows from where they are.
+func moves(ops []Op) bool {
+	return slices.ContainsFunc(ops, func(o Op) bool { return o.Kind == "rows" || o.Kind == "slice" })
 }
+
+// bytesOf is the size of values that fill whole blocks.
+func bytesOf(values int64, dt dtype.Type) int64 { return values / dt.BlockElems() * dt.BlockBytes() }
 
 // chain lays the operations over a view; row is the size of a row, which a cast changes.
 func chain(v view.View, ops []Op, row *int64, lost *atomic.Int64) (view.View, error) {

@@ -9,7 +9,10 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -38,9 +41,26 @@ type Tensor struct {
 	Verdict   Verdict `json:"verdict"`
 	DTypeA    string  `json:"dtype_a"`
 	DTypeB    string  `json:"dtype_b"`
-	MaxAbs    float64 `json:"max_abs"`
+	MaxAbs    Number  `json:"max_abs"`
 	Differing int64   `json:"differing"` // elements
-	SQNR      float64 `json:"sqnr"`      // dB; 0 where the values are equal
+	SQNR      Number  `json:"sqnr"`      // dB; 0 where the values are equal
+}
+
+// Number is a measured value; in JSON what is not finite is a string.
+type Number float64
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) {
+	switch f := float64(n); {
+	case math.IsNaN(f):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(f, 1):
+		return []byte(`"Infinity"`), nil
+	case math.IsInf(f, -1):
+		return []byte(`"-Infinity"`), nil
+	default:
+		return strconv.AppendFloat(nil, f, 'g', -1, 64), nil
+	}
 }
 
 // expected is the signal to quantization noise of Gaussian rows in dB, by type. Source: measured over the reference codecs' output.
@@ -101,6 +121,7 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 			out = append(out, t)
 		}
 	}
+	scratches := sync.Pool{New: func() any { return new(scratch) }}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(workers, 1))
 	for i, p := range pairs {
@@ -108,8 +129,10 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 			continue
 		}
 		g.Go(func() error {
+			s := scratches.Get().(*scratch)
+			defer scratches.Put(s)
 			var err error
-			out[i], err = compare(ctx, out[i].Name, p.x, p.y)
+			out[i], err = compare(ctx, out[i].Name, p.x, p.y, s)
 			return err
 		})
 	}
@@ -119,7 +142,8 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 // logical is a tensor in the hub's layout.
 type logical struct {
 	view  view.View
-	dtype dtype.Type
+	dtype dtype.Type // as stored
+	as    dtype.Type // in the view
 	shape []int64
 }
 
@@ -170,8 +194,7 @@ func stored(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &logical{dtype: t.DType, shape: t.Shape}
-	row := rowBytes(l)
+	l := &logical{dtype: t.DType, as: t.DType, shape: t.Shape}
 	rows := int64(-1)
 	if len(t.Shape) > 0 {
 		rows = t.Shape[0]
@@ -179,30 +202,48 @@ func stored(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
 	if hi > rows && hi > lo || hi == lo && spec.Rotary != nil && rows != spec.Shape[0](m.Config) {
 		return nil, formats.Errorf(formats.BadShape, "got shape %v, want %d rows by the config", t.Shape, max(hi, spec.Shape[0](m.Config))).In(t.Name, "").At(m.Path(), t.Offset)
 	}
-	l.view = view.Source(r, t.Bytes, row)
+	l.view = view.Source(r, t.Bytes, t.DType.BlockBytes())
+	permuted := spec.Rotary != nil && m.Family.Layouts[m.Scheme].Rope != m.Family.Layouts[arch.HF].Rope
+	if len(t.Shape) < 2 && t.DType.BlockElems() > 1 && (hi > lo || permuted) { // the elements of a block move one by one
+		l.as = dtype.F32
+		l.view = view.Cast(l.view, t.DType, l.as, new(atomic.Int64))
+	}
+	row := l.as.BlockBytes() // the rows of a vector that move are its elements
+	if len(t.Shape) > 1 {
+		row = l.bytes(t.Shape[len(t.Shape)-1])
+	}
 	if hi > lo {
 		l.shape = append([]int64{hi - lo}, t.Shape[1:]...)
 		l.view = view.Slice(l.view, lo, hi, row)
 	}
-	if spec.Rotary != nil && m.Family.Layouts[m.Scheme].Rope != m.Family.Layouts[arch.HF].Rope {
+	if permuted && row > 0 {
 		l.view = view.Rows(l.view, spec.Rotary(m.Config), view.Halve, row)
 	}
 	return l, nil
 }
 
-// rowBytes is the size of a row; the rows of a vector are its elements.
-func rowBytes(l *logical) int64 {
-	cols := int64(1)
-	if len(l.shape) > 1 {
-		cols = l.shape[len(l.shape)-1]
-	}
-	return max(cols/l.dtype.BlockElems(), 1) * l.dtype.BlockBytes()
-}
+// bytes is the size of values that fill whole blocks.
+func (l *logical) bytes(values int64) int64 { return values / l.as.BlockElems() * l.as.BlockBytes() }
 
-// cell is how many values are compared at once, rounded to whole rows.
+// cell is how many values are compared at once, be they rows or a part of one: a multiple of every type's block.
 const cell = 128 << 10
 
-func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
+// scratch is what a worker holds of two tensors: at most a cell of each.
+type scratch struct {
+	bx, by     []byte
+	vx, vy, vr []float64
+	narrow     []float32
+}
+
+// room is s with n elements of any value.
+func room[T any](s *[]T, n int64) []T {
+	if int64(cap(*s)) < n {
+		*s = make([]T, n)
+	}
+	return (*s)[:n]
+}
+
+func compare(ctx context.Context, name string, x, y *logical, s *scratch) (Tensor, error) {
 	t := Tensor{Name: name, DTypeA: string(x.dtype), DTypeB: string(y.dtype), Verdict: Shape}
 	if fmt.Sprint(x.shape) != fmt.Sprint(y.shape) {
 		return t, nil
@@ -212,29 +253,21 @@ func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
 		t.Verdict = Equal
 		return t, nil
 	}
-	rows, cols := n, int64(1)
-	if len(x.shape) > 1 {
-		cols = x.shape[len(x.shape)-1]
-		rows = n / max(cols, 1)
-	}
-	step := max(cell/max(cols, 1), 1)
-	bx, by := make([]byte, step*rowBytes(x)), make([]byte, step*rowBytes(y))
-	vx, vy, vr := make([]float64, step*cols), make([]float64, step*cols), make([]float64, step*cols)
-	narrow := make([]float32, step*cols)
-	cast := y.dtype.CanEncode()
-	var sig, noise float64
-	for r := int64(0); r < rows; r += step {
+	cast := y.as == y.dtype && y.dtype.CanEncode() // blocks of elements that were moved cannot be made again
+	var sig, noise, most float64
+	for at := int64(0); at < n; at += cell {
 		if err := ctx.Err(); err != nil {
 			return t, err
 		}
-		k := min(step, rows-r)
-		if err := errors.Join(read(x, bx[:k*rowBytes(x)], r), read(y, by[:k*rowBytes(y)], r)); err != nil {
+		k := min(cell, n-at)
+		bx, by, vx, vy := room(&s.bx, x.bytes(k)), room(&s.by, y.bytes(k)), room(&s.vx, k), room(&s.vy, k)
+		if err := errors.Join(read(x, bx, at), read(y, by, at)); err != nil {
 			return t, formats.Errorf(formats.IO, "%w", err).In(name, "")
 		}
-		x.dtype.DecodeWide(vx[:k*cols], bx[:k*rowBytes(x)])
-		y.dtype.DecodeWide(vy[:k*cols], by[:k*rowBytes(y)])
+		x.as.DecodeWide(vx, bx)
+		y.as.DecodeWide(vy, by)
 		different := false
-		for i, v := range vx[:k*cols] {
+		for i, v := range vx {
 			w := vy[i]
 			if math.Float64bits(v) == math.Float64bits(w) || v == w {
 				sig += v * v
@@ -243,19 +276,20 @@ func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
 			different = true
 			t.Differing++
 			d := math.Abs(v - w)
-			if d > t.MaxAbs || d != d {
-				t.MaxAbs = d
+			if d > most || d != d {
+				most = d
 			}
 			sig += v * v
 			noise += d * d
 		}
 		if different && cast {
-			for i, v := range vx[:k*cols] {
+			narrow, vr := room(&s.narrow, k), room(&s.vr, k)
+			for i, v := range vx {
 				narrow[i] = float32(v)
 			}
-			y.dtype.Encode(by[:k*rowBytes(y)], narrow[:k*cols])
-			y.dtype.DecodeWide(vr[:k*cols], by[:k*rowBytes(y)])
-			for i, v := range vr[:k*cols] {
+			y.dtype.Encode(by, narrow)
+			y.dtype.DecodeWide(vr, by)
+			for i, v := range vr {
 				if v != vy[i] && !(v != v && vy[i] != vy[i]) {
 					cast = false
 					break
@@ -263,13 +297,13 @@ func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
 			}
 		}
 	}
-	t.SQNR = 10 * math.Log10(sig/noise)
+	t.MaxAbs, t.SQNR = Number(most), Number(10*math.Log10(sig/noise))
 	switch want, known := expected[y.dtype]; {
 	case t.Differing == 0:
 		t.Verdict, t.SQNR = Equal, 0
 	case cast:
 		t.Verdict = Cast
-	case known && y.dtype != x.dtype && t.SQNR >= want-slack:
+	case known && y.dtype != x.dtype && float64(t.SQNR) >= want-slack:
 		t.Verdict = Within
 	default:
 		t.Verdict = Differs
@@ -277,10 +311,14 @@ func compare(ctx context.Context, name string, x, y *logical) (Tensor, error) {
 	return t, nil
 }
 
-func read(l *logical, p []byte, row int64) error {
+// read fills p with the values from at on.
+func read(l *logical, p []byte, at int64) error {
 	for done := int64(0); done < int64(len(p)); {
-		off := row*rowBytes(l) + done
+		off := l.bytes(at) + done
 		n := min(l.view.Cut(off, int64(len(p))-done), int64(len(p))-done)
+		if n <= 0 {
+			return fmt.Errorf("at byte %d of %d: %w", off, l.view.Size(), io.ErrUnexpectedEOF)
+		}
 		if _, err := l.view.ReadAt(p[done:done+n], off); err != nil && err != io.EOF {
 			return err
 		}

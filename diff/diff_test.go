@@ -258,7 +258,7 @@ func TestFound(t *testing.T) {
 				if slices.Contains(x.want, l.Name) && (l.Verdict != x.verdict || x.differ > 0 && l.Differing != x.differ) {
 					t.Errorf("%s, flipped %v: got %+v, want %s, %d elements", x.name, flip, l, x.verdict, x.differ)
 				}
-				if x.name == "a NaN" && l.Name == x.want[0] && !math.IsNaN(l.MaxAbs) {
+				if x.name == "a NaN" && l.Name == x.want[0] && !math.IsNaN(float64(l.MaxAbs)) {
 					t.Errorf("a NaN: got max %v", l.MaxAbs)
 				}
 			}
