@@ -172,7 +172,7 @@ func TestVerifySeesStrangers(t *testing.T) {
 	if r, err = bowline.Verify(context.Background(), bowline.Source{Path: fewer}, bowline.Source{Path: gguf}, bowline.VerifyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if r.Pass || len(r.Suspects) == 0 || !strings.Contains(r.Suspects[0].Tensor, "layers.1.") {
+	if r.Pass || !strings.Contains(fmt.Sprint(r.Suspects), "layers.1.input_layernorm.weight missing only one of the two holds it") {
 		t.Errorf("got pass %v, suspects %v, want the tensors of the second layer", r.Pass, r.Suspects)
 	}
 }

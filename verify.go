@@ -197,8 +197,12 @@ func weigh(r *verify.Report, list []diff.Tensor) error {
 		if t.Verdict.OK() {
 			continue
 		}
+		evidence := fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, float64(t.MaxAbs), t.DTypeA, t.DTypeB)
+		if t.Verdict == diff.Missing {
+			evidence = "only one of the two holds it"
+		}
 		if bad++; bad <= 20 {
-			r.Suspects = append(r.Suspects, verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, t.MaxAbs, t.DTypeA, t.DTypeB)})
+			r.Suspects = append(r.Suspects, verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: evidence})
 		}
 	}
 	if bad == 0 && len(given) > 0 { // what was guessed from the logits alone is not so

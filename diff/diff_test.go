@@ -3,10 +3,13 @@ package diff_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +19,10 @@ import (
 	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/diff"
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/gguf"
+	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
 // disk holds a checkpoint of testdata under its name, in memory.
@@ -294,5 +300,180 @@ func TestIncomparable(t *testing.T) {
 	}
 	if got := fmt.Sprint(diff.Equal.OK(), diff.Cast.OK(), diff.Within.OK(), diff.Differs.OK(), diff.Missing.OK(), diff.Shape.OK()); got != "true true true false false false" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// rewritten puts the tensors of a file at /dst after f changed them: type, shape, bytes.
+func rewritten(t *testing.T, fsys *fsio.Mem, src, dst string, format formats.Format, f func(s *formats.Tensor, b []byte) []byte) {
+	t.Helper()
+	m := opened(t, fsys, src)
+	h := formats.Header{Format: format.Name, Metadata: m.Metadata}
+	var data [][]byte
+	for _, s := range m.Tensors {
+		r, err := m.Open(s.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, s.Bytes)
+		if _, err := r.ReadAt(b, 0); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+		b = f(&s, b)
+		s.Bytes, s.File, s.Offset = int64(len(b)), path.Base(dst), -1
+		h.Tensors, data = append(h.Tensors, s), append(data, b)
+	}
+	l, err := format.Layout(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]byte, l.Files[0].Bytes)
+	for _, p := range l.Files[0].Parts {
+		if _, err := p.Data.ReadAt(out[p.Offset:p.Offset+p.Size], 0); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	for i, b := range data {
+		copy(out[l.Places[i].Offset:], b)
+	}
+	fsys.Put(dst, string(out))
+}
+
+// TestQuantizedVectors compares norms and biases in blocks by their values, also where their elements are permuted.
+func TestQuantizedVectors(t *testing.T) {
+	fsys := disk(t, "checkpoints/granite-code")
+	produce(t, fsys, "/granite-code", "/x.gguf", convert.Options{})
+	blocks := map[string]diff.Verdict{"model.layers.0.input_layernorm.weight": diff.Cast, "model.layers.0.self_attn.q_proj.bias": diff.Within, "model.layers.0.self_attn.k_proj.bias": diff.Within}
+	// The same values in F32 and in blocks.
+	rewritten(t, fsys, "/x.gguf", "/p.gguf", gguf.Format, func(s *formats.Tensor, b []byte) []byte {
+		if !slices.Contains([]string{"blk.0.attn_norm.weight", "blk.0.attn_q.bias", "blk.0.attn_k.bias"}, s.Name) {
+			return b
+		}
+		v := make([]float32, s.Elems())
+		s.DType.Decode(v, b)
+		s.DType = dtype.Q8_0
+		return encoded(dtype.Q8_0, v)
+	})
+	// And the blocks decoded, which the hub's order then permutes as plain values.
+	rewritten(t, fsys, "/p.gguf", "/d.gguf", gguf.Format, func(s *formats.Tensor, b []byte) []byte {
+		if s.DType != dtype.Q8_0 {
+			return b
+		}
+		v := make([]float32, s.Elems())
+		s.DType.Decode(v, b)
+		s.DType = dtype.F32
+		return encoded(dtype.F32, v)
+	})
+	produce(t, fsys, "/d.gguf", "/d", convert.Options{DType: "f32"})
+	for _, x := range []struct {
+		a, b string
+		want map[string]diff.Verdict // the others are equal
+	}{
+		{"/p.gguf", "/p.gguf", nil}, {"/p.gguf", "/d.gguf", nil}, {"/p.gguf", "/d", nil}, {"/d", "/p.gguf", nil}, {"/x.gguf", "/p.gguf", blocks},
+	} {
+		list, err := diff.Weights(context.Background(), opened(t, fsys, x.a), opened(t, fsys, x.b), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range list {
+			want := x.want[l.Name]
+			if want == "" {
+				want = diff.Equal
+			}
+			if l.Verdict != want {
+				t.Errorf("%s and %s: got %+v, want %s", x.a, x.b, l, want)
+			}
+		}
+	}
+}
+
+func encoded(dt dtype.Type, v []float32) []byte {
+	b := make([]byte, int64(len(v))/dt.BlockElems()*dt.BlockBytes())
+	dt.Encode(b, v)
+	return b
+}
+
+// TestMemory compares many small tensors, and one of few and long rows, without holding much.
+func TestMemory(t *testing.T) {
+	small := disk(t, "checkpoints/granite-code")
+	long := fsio.NewMem()
+	const hidden, ffn, vocab = 2, 300_000, 4
+	h := formats.Header{Format: safetensors.Format.Name}
+	add := func(name string, shape ...int64) {
+		n, _ := formats.Elems(shape)
+		h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: shape, Bytes: 2 * n, File: "model.safetensors", Offset: -1})
+	}
+	add("model.embed_tokens.weight", vocab, hidden)
+	for _, n := range []string{"q", "k", "v", "o"} {
+		add("model.layers.0.self_attn."+n+"_proj.weight", hidden, hidden)
+	}
+	add("model.layers.0.mlp.gate_proj.weight", ffn, hidden)
+	add("model.layers.0.mlp.up_proj.weight", ffn, hidden)
+	add("model.layers.0.mlp.down_proj.weight", hidden, ffn)
+	for _, n := range []string{"model.layers.0.input_layernorm.weight", "model.layers.0.post_attention_layernorm.weight", "model.norm.weight"} {
+		add(n, hidden)
+	}
+	l, err := safetensors.Format.Layout(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, l.Files[0].Bytes)
+	for _, p := range l.Files[0].Parts {
+		if _, err := p.Data.ReadAt(b[p.Offset:p.Offset+p.Size], 0); err != nil && err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	config := `{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 1, "hidden_size": 2, "num_attention_heads": 1,
+  "intermediate_size": 300000, "vocab_size": 4, "max_position_embeddings": 128, "torch_dtype": "bfloat16", "tie_word_embeddings": true}`
+	const down = "model.layers.0.mlp.down_proj.weight"
+	for _, at := range []string{"/long", "/other"} {
+		long.Put(at+"/model.safetensors", string(b))
+		long.Put(at+"/config.json", config)
+	}
+	change(t, long, "/other", down, func(b []byte, _ formats.Tensor) { b[len(b)-1], b[2*299_999+1] = 0x40, 0x41 })
+	for _, x := range []struct {
+		fsys *fsio.Mem
+		a, b string
+		want int64 // differing elements of down_proj
+	}{{small, "/granite-code", "/granite-code", 0}, {long, "/long", "/other", 2}} {
+		a, b := opened(t, x.fsys, x.a), opened(t, x.fsys, x.b)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		list, err := diff.Weights(context.Background(), a, b, 1)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A cell of 128 Ki values: two tensors in bytes and float64, the rounded values in float32 and float64.
+		if got := after.TotalAlloc - before.TotalAlloc; got > 10<<20 {
+			t.Errorf("%s: comparing allocates %d bytes", x.a, got)
+		}
+		i := slices.IndexFunc(list, func(l diff.Tensor) bool { return l.Name == down })
+		if n := list[max(i, 0)].Differing; i < 0 || n != x.want {
+			t.Errorf("%s: got %d elements that differ, want %d", x.a, n, x.want)
+		}
+	}
+}
+
+// TestMarshal writes what is not finite as strings: JSON has no numbers for it.
+func TestMarshal(t *testing.T) {
+	fsys := disk(t, "checkpoints/granite-code")
+	produce(t, fsys, "/granite-code", "/copy", convert.Options{})
+	for _, x := range []struct {
+		name      string
+		high, low byte
+		max, sqnr string
+	}{
+		{name: "NaN", high: 0x7f, low: 0xc0, max: `"max_abs":"NaN"`, sqnr: `"sqnr":"NaN"`},
+		{name: "infinity", high: 0x7f, low: 0x80, max: `"max_abs":"Infinity"`, sqnr: `"sqnr":"-Infinity"`},
+	} {
+		change(t, fsys, "/copy", "model.norm.weight", func(b []byte, _ formats.Tensor) { b[6], b[7] = x.low, x.high })
+		list, err := diff.Weights(context.Background(), opened(t, fsys, "/granite-code"), opened(t, fsys, "/copy"), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(list)
+		if err != nil || !strings.Contains(string(b), x.max) || !strings.Contains(string(b), x.sqnr) {
+			t.Errorf("%s: got %v, without %s and %s: %s", x.name, err, x.max, x.sqnr, b)
+		}
 	}
 }

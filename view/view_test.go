@@ -164,6 +164,20 @@ func TestRowsRanges(t *testing.T) {
 	}
 }
 
+// TestRangesOfLargeHeads reads from the middle of a row of a head that is gathered row by row.
+func TestRangesOfLargeHeads(t *testing.T) {
+	const heads, per, row = 2, 10, 512 << 10
+	b := noise(heads*per*row, 4)
+	v := view.Rows(view.Source(bytes.NewReader(b), int64(len(b)), row), heads, view.Halve, row)
+	want := gather(b, heads, row, view.Halve)
+	for _, x := range [][2]int{{0, 1}, {row - 1, 2}, {per*row - 7, row + 20}, {3*row + 5, 100}, {len(b) - 3, 3}} {
+		p := make([]byte, x[1])
+		if _, err := v.ReadAt(p, int64(x[0])); err != nil || !bytes.Equal(p, want[x[0]:x[0]+x[1]]) {
+			t.Errorf("%d bytes at %d: wrong, or %v", x[1], x[0], err)
+		}
+	}
+}
+
 // halves, brains, singles and blocks are tensors of plausible values.
 func singles(n int, seed uint64) []byte {
 	r := rand.New(rand.NewPCG(seed, 2))
@@ -249,6 +263,50 @@ func TestCast(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCastRanges reads from the middle of blocks, of the source and of the result.
+func TestCastRanges(t *testing.T) {
+	for _, x := range []struct {
+		from, to dtype.Type
+		b        []byte
+	}{
+		{dtype.Q8_0, dtype.F32, as(t, singles(96, 4), dtype.Q8_0)}, {dtype.F32, dtype.Q8_0, singles(96, 4)}, {dtype.BF16, dtype.F16, as(t, singles(9, 4), dtype.BF16)},
+	} {
+		v := view.Cast(view.Source(bytes.NewReader(x.b), int64(len(x.b)), x.from.BlockBytes()), x.from, x.to, new(atomic.Int64))
+		want, _ := plain(x.b, x.from, x.to)
+		for off := range len(want) {
+			for _, n := range []int{1, 7, 34, 64, len(want)} {
+				p := make([]byte, min(n, len(want)-off))
+				if _, err := v.ReadAt(p, int64(off)); err != nil || !bytes.Equal(p, want[off:off+len(p)]) {
+					t.Fatalf("%s to %s, %d bytes at %d: wrong, or %v", x.from, x.to, len(p), off, err)
+				}
+			}
+		}
+		if _, err := v.ReadAt(make([]byte, 2), v.Size()-1); err == nil {
+			t.Errorf("%s to %s was read past its end", x.from, x.to)
+		}
+	}
+}
+
+// TestBounded cuts a row of 300 million values, whose unit is a block, into chunks that are never larger than asked for.
+func TestBounded(t *testing.T) {
+	const n, most = 300_000_000 / 256 * 256, 1 << 20
+	for _, x := range []struct{ from, to dtype.Type }{
+		{dtype.BF16, dtype.BF16}, {dtype.BF16, dtype.F32}, {dtype.BF16, dtype.Q8_0}, {dtype.Q8_0, dtype.F32}, {dtype.Q4_K, dtype.F16}, {dtype.Q4_K, dtype.Q8_0},
+	} {
+		v := view.Source(nil, n/x.from.BlockElems()*x.from.BlockBytes(), x.from.BlockBytes())
+		if x.from != x.to {
+			v = view.Cast(v, x.from, x.to, new(atomic.Int64))
+		}
+		for off := int64(0); off < v.Size(); {
+			k := v.Cut(off, most)
+			if k <= 0 || k > most || off+k < v.Size() && k < most/2 {
+				t.Fatalf("%s to %s: got a cut of %d at %d, want about %d and no more", x.from, x.to, k, off, most)
+			}
+			off += k
+		}
 	}
 }
 
