@@ -61,6 +61,11 @@ func Open(src Source) (*arch.Model, error) {
 		}
 	}
 	ck.Notes = append(ck.Notes, notes...)
+	for _, f := range all.Formats {
+		if f.Name == ck.Format && f.Sums {
+			ck.Notes = append(ck.Notes, formats.Note{Subject: src.Path, Decision: "checksums of tensor data are not compared", Because: "tensors are read in pieces; those of all other records are compared"})
+		}
+	}
 	m, err := arch.Resolve(src.FS, ck, side, src.Config)
 	if err == nil {
 		err = m.Incomplete()

@@ -366,7 +366,7 @@ func (g *Group) Consistent(m *arch.Model) (bool, string) {
 			return false, "the index lists a tensor that no file holds"
 		}
 	}
-	if g.ValueRelation != nil && *g.ValueRelation == Equal && g.both {
+	if g.ValueRelation != nil && *g.ValueRelation == Equal && g.both && g.Storage != "same" {
 		return true, "two equal copies are stored: one is redundant"
 	}
 	declaresTied := g.column == colTrue

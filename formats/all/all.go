@@ -13,12 +13,13 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
-	shardlist "github.com/bowline-ml/bowline/formats/index"
+	"github.com/bowline-ml/bowline/formats/index"
+	"github.com/bowline-ml/bowline/formats/pytorch"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
 // Formats are the formats that are read and written.
-var Formats = []formats.Format{safetensors.Format, gguf.Format}
+var Formats = []formats.Format{safetensors.Format, pytorch.Format, gguf.Format}
 
 // headBytes is how much of a file Sniff is shown.
 const headBytes = 4096
@@ -65,11 +66,11 @@ func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
 		return nil, err
 	}
 	for _, f := range Formats {
-		if strings.HasSuffix(name, f.Suffix) {
+		if strings.HasSuffix(name, f.Suffix) || f.Name == pytorch.Format.Name && slices.Contains(torch, filepath.Ext(name)) {
 			return openSet(fsys, f, dir, name)
 		}
 	}
-	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors or GGUF", head[:min(len(head), 8)]).
+	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors, PyTorch or GGUF", head[:min(len(head), 8)]).
 		At(filepath.Join(dir, name), 0)
 }
 
@@ -101,14 +102,14 @@ func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpo
 	if files == nil {
 		return explained(fsys, f, dir, []string{name}, "")
 	}
-	index := f.IndexName(stem(f, name))
-	if index != "" && exists(fsys, dir, index) {
-		listed, err := shardlist.Shards(fsys, dir, index)
+	list := f.IndexName(stem(f, name))
+	if list != "" && exists(fsys, dir, list) {
+		listed, err := index.Shards(fsys, dir, list)
 		if err != nil {
 			return nil, err
 		}
 		if slices.Contains(listed, name) {
-			return explained(fsys, f, dir, nil, index)
+			return explained(fsys, f, dir, nil, list)
 		}
 	}
 	return explained(fsys, f, dir, files, "")
@@ -129,7 +130,7 @@ func openIndex(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
 	if !exists(fsys, dir, name) {
 		return nil, unreadable(filepath.Join(dir, name), fs.ErrNotExist)
 	}
-	return nil, unbuilt(filepath.Join(dir, name), "the index of a PyTorch checkpoint")
+	return nil, unbuilt(filepath.Join(dir, name), "this is the index of files of another format")
 }
 
 func unbuilt(path, what string) error {
@@ -138,8 +139,8 @@ func unbuilt(path, what string) error {
 
 // explained opens files. Where one of them is none of the format at all, the error says what it is: a shard may be a Git LFS
 // pointer as well as the file that the user named.
-func explained(fsys fsio.FS, f formats.Format, dir string, files []string, index string) (*formats.Checkpoint, error) {
-	c, err := f.Open(fsys, dir, files, index)
+func explained(fsys fsio.FS, f formats.Format, dir string, files []string, list string) (*formats.Checkpoint, error) {
+	c, err := f.Open(fsys, dir, files, list)
 	if err == nil {
 		return c, nil
 	}
@@ -151,7 +152,7 @@ func explained(fsys fsio.FS, f formats.Format, dir string, files []string, index
 		}
 		switch e.Code {
 		case formats.Magic, formats.Limit, formats.Trunc, formats.JSON, formats.UTF8:
-			if head, size, err := readHead(fsys, e.Path); err == nil && !f.Sniff(head, size) && filepath.Base(e.Path) != index {
+			if head, size, err := readHead(fsys, e.Path); err == nil && !f.Sniff(head, size) && filepath.Base(e.Path) != list {
 				if is := foreign(e.Path, head); is != nil {
 					out = append(out, is)
 					told[e.Path] = true

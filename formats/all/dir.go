@@ -8,11 +8,12 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
-	shardlist "github.com/bowline-ml/bowline/formats/index"
+	"github.com/bowline-ml/bowline/formats/index"
+	"github.com/bowline-ml/bowline/formats/pytorch"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
-const indexSuffix = ".index.json"
+const indexSuffix = index.Suffix
 
 // candidate is one set of weights in a directory.
 type candidate struct {
@@ -72,34 +73,31 @@ func regular(fsys fsio.FS, dir string) ([]string, error) {
 
 // candidates are the sets that the names speak of, best first.
 func candidates(dir string, names []string) ([]candidate, error) {
-	st, gg := &safetensors.Format, &gguf.Format
+	st, pt, gg := &safetensors.Format, &pytorch.Format, &gguf.Format
 	have := func(name string) bool { return slices.Contains(names, name) }
 	var sets []candidate
-	hf := func(stem string) {
-		single, index, shard := st.ShardName(stem, 0, 1), st.IndexName(stem), firstShard(st, stem, names)
+	named := func(f *formats.Format, stem string) {
+		single, list, shard := f.ShardName(stem, 0, 1), f.IndexName(stem), firstShard(f, stem, names)
 		if have(single) {
-			sets = append(sets, candidate{name: single, format: st, files: []string{single}})
+			sets = append(sets, candidate{name: single, format: f, files: []string{single}})
 		}
 		switch {
-		case have(index):
-			sets = append(sets, candidate{name: index, format: st, index: index})
+		case have(list):
+			sets = append(sets, candidate{name: list, format: f, index: list})
 		case shard != "":
-			sets = append(sets, candidate{name: shard, format: st, files: st.Siblings(shard)})
+			sets = append(sets, candidate{name: shard, format: f, files: f.Siblings(shard)})
 		}
 	}
-	hf("model")
-	const torch = "a PyTorch checkpoint"
-	for _, name := range []string{"pytorch_model.bin", "pytorch_model.bin" + indexSuffix, "model.pth"} {
-		if have(name) {
-			sets = append(sets, candidate{name: name, what: torch})
-		}
+	named(st, "model")
+	named(pt, "pytorch_model")
+	if have("model.pth") {
+		sets = append(sets, candidate{name: "model.pth", format: pt, files: []string{"model.pth"}})
 	}
-	hf("consolidated")
-	for _, name := range names {
-		if ext := filepath.Ext(name); strings.HasPrefix(name, "consolidated.") && (ext == ".pth" || ext == ".pt" || ext == ".bin") {
-			sets = append(sets, candidate{name: name, what: torch})
-			break
-		}
+	named(st, "consolidated")
+	if parts := torchFiles(names, "consolidated."); len(parts) == 1 {
+		sets = append(sets, candidate{name: parts[0], format: pt, files: parts})
+	} else if len(parts) > 1 {
+		sets = append(sets, candidate{name: parts[0], what: "this is one part of tensors that were cut for several processors"})
 	}
 	ggufs := groups(gg, names)
 	if len(ggufs) > 1 && len(sets) == 0 {
@@ -117,16 +115,41 @@ func candidates(dir string, names []string) ([]candidate, error) {
 		return sets, nil
 	}
 	// One set under another name can only be meant.
-	if others := groups(st, names); len(others) == 1 {
+	others := groups(st, names)
+	if len(others) == 0 {
+		others = groups(pt, names)
+		for _, name := range torchFiles(names, "") {
+			if !strings.HasSuffix(name, pt.Suffix) {
+				others = append(others, candidate{name: name, format: pt, files: []string{name}})
+			}
+		}
+		others = slices.DeleteFunc(others, func(c candidate) bool {
+			return slices.ContainsFunc(leftovers, func(s string) bool { return strings.HasPrefix(c.name, s) })
+		})
+	}
+	if len(others) == 1 {
 		return others, nil
 	} else if len(others) > 1 {
 		var all []string
 		for _, g := range others {
 			all = append(all, g.name)
 		}
-		return nil, formats.Errorf(formats.Missing, "found no model.safetensors, but %s", list(all)).At(dir, -1).Hinted("name one of the files")
+		return nil, formats.Errorf(formats.Missing, "found no model.safetensors or pytorch_model.bin, but %s", list(all)).At(dir, -1).Hinted("name one of the files")
 	}
 	return nil, nil
+}
+
+// leftovers begin the names of PyTorch files that training programs leave beside the weights.
+var leftovers = []string{"optimizer", "scheduler", "training_args", "rng_state", "random_states", "scaler"}
+
+// torchFiles are the files with a suffix of PyTorch's whose names begin in a way.
+func torchFiles(names []string, prefix string) (out []string) {
+	for _, name := range names {
+		if slices.Contains(torch, filepath.Ext(name)) && strings.HasPrefix(name, prefix) && !strings.HasPrefix(name, ".") {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // firstShard is the first file there that is a shard of a set called stem.
@@ -150,8 +173,8 @@ func groups(f *formats.Format, names []string) []candidate {
 		c := candidate{name: name, format: f, files: f.Siblings(name)}
 		if c.files == nil {
 			c.files = []string{name}
-		} else if index := f.IndexName(stem(*f, name)); index != "" && slices.Contains(names, index) {
-			c.index = index
+		} else if list := f.IndexName(stem(*f, name)); list != "" && slices.Contains(names, list) {
+			c.index = list
 		}
 		for _, s := range c.files {
 			seen[s] = true
@@ -166,16 +189,13 @@ func groups(f *formats.Format, names []string) []candidate {
 
 // complete reports whether all files of the set are there and some of them are not in opened.
 func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []formats.File) bool {
-	files, index := c.files, c.index
+	files := c.files
 	if c.format == nil {
 		files = []string{c.name}
-		if strings.HasSuffix(c.name, indexSuffix) {
-			files, index = nil, c.name // PyTorch's indexes have the same form
-		}
 	}
-	if index != "" {
+	if c.index != "" {
 		var err error
-		if files, err = shardlist.Shards(fsys, dir, index); err != nil {
+		if files, err = index.Shards(fsys, dir, c.index); err != nil {
 			return false
 		}
 	}

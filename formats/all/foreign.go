@@ -18,12 +18,13 @@ type signature struct {
 	suffix []string // names under which it is what it should be, though it is not read
 }
 
+// torch are the suffixes of PyTorch's files.
 var torch = []string{".bin", ".pt", ".pth", ".ckpt"}
 
 var signatures = []signature{
 	{bytes: "version https://git-lfs.github.com/spec/", what: "a Git LFS pointer", hint: "run git lfs pull"},
 	{bytes: "version https://hawser.github.com/spec/", what: "a Git LFS pointer", hint: "run git lfs pull"},
-	{bytes: "PK\x03\x04", what: "a zip archive, as PyTorch writes", suffix: torch},
+	{bytes: "PK\x03\x04", what: "a zip archive of NumPy arrays", suffix: []string{".npz"}},
 	{bytes: "\x80\x02", what: "a pickle, as PyTorch writes", suffix: torch},
 	{bytes: "\x80\x03", what: "a pickle", suffix: torch},
 	{bytes: "\x80\x04", what: "a pickle", suffix: torch},

@@ -1,0 +1,247 @@
+package pytorch
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/index"
+)
+
+// open reads the directories and pickles of files, or without files those of all shards that the index names.
+func open(fsys fsio.FS, dir string, files []string, idx string) (*formats.Checkpoint, error) {
+	opened := &formats.FileSet{FS: fsys, Dir: dir}
+	c, err := read(opened, files, idx)
+	if err != nil {
+		opened.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkpoint is what the files of one checkpoint add up to.
+type checkpoint struct {
+	formats.Header
+	formats.Problems
+	dir     string
+	names   map[string]int32 // tensors and aliases, into Tensors
+	views   map[string]view  // by the name of a tensor
+	total   int64            // bytes of tensors
+	aliased int64            // bytes of aliases, if they were tensors
+}
+
+// view is where a tensor's bytes are.
+type view struct {
+	f      fsio.File
+	tensor *tensor
+}
+
+func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpoint, error) {
+	c := &checkpoint{Header: formats.Header{Format: "pytorch"}, dir: opened.Dir, names: map[string]int32{}, views: map[string]view{}}
+	var listed *index.Index
+	if idx != "" {
+		var err error
+		if listed, err = index.Read(opened, idx); err != nil {
+			return nil, err
+		}
+		if len(files) == 0 {
+			files = listed.Files
+		}
+	}
+	if len(files) == 0 {
+		return nil, formats.Errorf(formats.Missing, "got no file to read").At(opened.Dir, -1)
+	}
+	for _, name := range files {
+		f, size, err := opened.Open(name)
+		if err != nil {
+			c.Add(index.Absent(filepath.Join(opened.Dir, name), err, idx))
+			continue
+		}
+		c.Files = append(c.Files, formats.File{Path: name, Bytes: size})
+		c.file(f, name, size)
+	}
+	if listed != nil {
+		listed.Reconcile(index.Set{Header: &c.Header, Problems: &c.Problems, Dir: opened.Dir, Suffix: suffix, Names: c.names, Opened: files,
+			Totals: []int64{c.total, c.total + c.aliased}})
+	}
+	if err := c.Err(opened.Dir); err != nil {
+		return nil, err
+	}
+	tensors := c.Tensors
+	reader := func(i int) (io.ReaderAt, error) {
+		v := c.views[tensors[i].Name]
+		return v.reader(), nil
+	}
+	return formats.NewCheckpoint(opened.Dir, c.Header, reader, opened.Close), nil
+}
+
+// file adds what one file holds.
+func (c *checkpoint) file(f fsio.File, name string, size int64) {
+	path := filepath.Join(c.dir, name)
+	a, err := openArchive(f, path, size)
+	if err != nil {
+		c.Add(err)
+		return
+	}
+	parts := a.parts()
+	if parts == nil || a.Err(path) != nil {
+		for _, e := range formats.Errors(a.Err(path)) {
+			c.Add(e)
+		}
+		return
+	}
+	c.Notes = append(c.Notes, noted(name, a.notes)...)
+	src, base, err := a.pickle(parts)
+	if err != nil {
+		c.Add(err)
+		return
+	}
+	c.metadata(name, parts.extra)
+	m := &machine{src: src, records: parts.storage}
+	w := &walk{m: m, stem: stem(name), file: name}
+	if root, ok := m.run(); ok {
+		w.state(root)
+	}
+	if m.fatal != nil {
+		m.problems = append(m.problems, m.fatal)
+	}
+	slices.SortStableFunc(m.problems, func(x, y *problem) int { return cmp.Compare(x.at, y.at) })
+	for _, p := range m.problems {
+		if c.Full() {
+			continue
+		}
+		c.Add(p.in(path, base))
+	}
+	if len(m.problems) > 0 {
+		return
+	}
+	c.Notes = append(c.Notes, w.notes...)
+	c.Notes = append(c.Notes, classNotes(m)...)
+	if n := parts.unused(m); n != "" {
+		c.Notes = append(c.Notes, formats.Note{Subject: name, Decision: "some records are not read", Because: n})
+	}
+	c.add(f, name, w.found, base)
+}
+
+// in is the problem as an error. base is where the pickle starts in the file, negative for one that is compressed and starts at ^base.
+func (p *problem) in(path string, base int64) *formats.Error {
+	at, text := base+int64(p.at), p.text
+	if base < 0 {
+		at, text = ^base, fmt.Sprintf("%s (at byte %d of the pickle)", text, p.at)
+	}
+	e := &formats.Error{Code: p.code, Offset: -1, Message: text, Hint: p.hint}
+	return e.At(path, at).In(p.tensor, "data.pkl")
+}
+
+func noted(subject string, list []string) []formats.Note {
+	var out []formats.Note
+	for _, because := range list {
+		out = append(out, formats.Note{Subject: subject, Decision: "read all the same", Because: because})
+	}
+	return out
+}
+
+// stem is a file's name without its suffix.
+func stem(name string) string { return strings.TrimSuffix(name, filepath.Ext(name)) }
+
+// metadata keeps the texts of extra records; those of the first shard that has them win.
+func (c *checkpoint) metadata(name string, extra formats.Metadata) {
+	for _, kv := range extra {
+		switch old := c.Metadata.Get(kv.Key); {
+		case old == nil:
+			c.Metadata = append(c.Metadata, kv)
+		case old != kv.Value:
+			c.Notes = append(c.Notes, formats.Note{Subject: name, Decision: "its record extra/" + formats.Escape(kv.Key, 64) + " is ignored", Because: "an earlier file has another"})
+		}
+	}
+}
+
+// classNotes name the classes whose objects were not made.
+func classNotes(m *machine) (notes []formats.Note) {
+	const most = 20
+	for i, g := range m.unknown {
+		if i == most {
+			return append(notes, formats.Note{Subject: formats.Escape(g.String(), 200), Decision: "not made",
+				Because: fmt.Sprintf("it and %d more names of the pickle are not in the table", len(m.unknown)-most-1)})
+		}
+		notes = append(notes, formats.Note{Subject: formats.Escape(g.String(), 200), Decision: "not made", Because: "classes and functions of a pickle are never run"})
+	}
+	if n := len(m.dropped); n > 0 {
+		notes = append(notes, formats.Note{Subject: formats.Escape(m.dropped[0], 200), Decision: "dropped", Because: fmt.Sprintf("tensors have %d attributes besides their values", n)})
+	}
+	return notes
+}
+
+// share is what two names of one tensor have in common.
+type share struct {
+	key, dtype string
+	offset     int64
+	view       string
+}
+
+// add makes tensors and aliases of what a file holds, the tensors in the order of their bytes.
+func (c *checkpoint) add(f fsio.File, name string, list []found, base int64) {
+	path := filepath.Join(c.dir, name)
+	first := make(map[share]string, len(list))
+	before, aliases := len(c.Tensors), len(c.Aliases)
+	var added []found
+	for _, x := range list {
+		t := x.tensor
+		if i, ok := c.names[x.name]; ok {
+			if !c.Full() {
+				where := "this file"
+				if int(i) < before {
+					where = formats.Escape(c.Tensors[i].File, 256)
+				}
+				p := problem{code: formats.Dup, at: int(t.at), tensor: x.name, text: "got the name here and in " + where}
+				c.Add(p.in(path, base))
+			}
+			continue
+		}
+		s := share{key: t.storage.key, dtype: string(t.dtype), offset: t.offset, view: fmt.Sprint(t.shape, steps(t))}
+		if of, ok := first[s]; ok {
+			c.Aliases = append(c.Aliases, formats.Alias{Name: x.name, Of: of})
+			c.names[x.name] = c.names[of]
+			c.aliased += t.bytes
+			continue
+		}
+		first[s] = x.name
+		c.names[x.name] = int32(len(c.Tensors) + len(added)) // corrected below
+		c.total += t.bytes
+		added = append(added, x)
+	}
+	slices.SortStableFunc(added, func(x, y found) int { return cmp.Compare(x.tensor.start(), y.tensor.start()) })
+	for _, x := range added {
+		t := x.tensor
+		c.names[x.name] = int32(len(c.Tensors))
+		c.views[x.name] = view{f, t}
+		c.Tensors = append(c.Tensors, formats.Tensor{Name: x.name, DType: t.dtype, Shape: t.shape, Bytes: t.bytes, File: name, Offset: t.start()})
+	}
+	for _, a := range c.Aliases[aliases:] {
+		c.names[a.Name] = c.names[a.Of]
+	}
+}
+
+// start is the first byte of the tensor in the file.
+func (t *tensor) start() int64 {
+	if t.bytes == 0 {
+		return t.storage.data // an empty slice may have any offset
+	}
+	return t.storage.data + t.offset*t.dtype.BlockBytes()
+}
+
+// steps are the strides that matter: those of dimensions with one element do not.
+func steps(t *tensor) []int64 {
+	out := slices.Clone(t.stride)
+	for i, d := range t.shape {
+		if d <= 1 || t.bytes == 0 {
+			out[i] = 0
+		}
+	}
+	return out
+}

@@ -1,0 +1,142 @@
+// Package pytorch reads and writes PyTorch checkpoints: the zip files of torch.save since version 1.6, alone or as shards with an index.
+//
+// Such a file holds a pickle, a program for a stack machine that may name any Python function and have it called. Here it is
+// interpreted against a closed table of names and nothing is ever called: a state dictionary needs a dozen names, all others stand for
+// themselves. The zip archive around it is read strictly too: its directory and the headers of its records have to say the same, and
+// every byte has to belong to one of them, so that no two readers see two files.
+//
+// The checksums of the pickle and of the small records are verified when a file is opened. Those of the tensors are not: tensors are
+// read in pieces, in any order, by many readers, and a checksum needs all bytes in theirs.
+package pytorch
+
+import (
+	"strings"
+
+	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
+	"github.com/bowline-ml/bowline/formats/index"
+)
+
+const (
+	suffix = ".bin"
+	// maxRank is torch's own limit.
+	maxRank = 64
+	// maxName bounds a tensor's name, joined from the keys of nested dictionaries.
+	maxName = 4096
+)
+
+// Format is PyTorch's. Files are called .bin, .pt and .pth; shards and indexes always end in .bin.
+var Format = formats.Format{
+	Sums:      true,
+	Name:      "pytorch",
+	Suffix:    suffix,
+	Sniff:     sniff,
+	Open:      open,
+	Siblings:  func(name string) []string { return index.Siblings(name, suffix) },
+	Limits:    formats.Limits{Rank: maxRank, NameBytes: maxName, DTypes: dtypes},
+	Aliases:   formats.SharedStorage,
+	Layout:    layout,
+	ShardName: func(stem string, i, n int) string { return index.ShardName(stem, suffix, i, n) },
+	IndexName: func(stem string) string { return stem + suffix + index.Suffix },
+}
+
+// scalar is a type of torch.
+type scalar struct {
+	dtype   dtype.Type
+	name    string // torch.NAME
+	storage string // its class of storages; "" for the types since torch 2.1, which have none (torch/storage.py, _new_dtypes)
+}
+
+var scalars = []scalar{
+	{dtype.BOOL, "bool", "BoolStorage"},
+	{dtype.U8, "uint8", "ByteStorage"},
+	{dtype.I8, "int8", "CharStorage"},
+	{dtype.F8_E5M2, "float8_e5m2", ""},
+	{dtype.F8_E4M3, "float8_e4m3fn", ""},
+	{"F8_E8M0", "float8_e8m0fnu", ""},
+	{"F8_E4M3FNUZ", "float8_e4m3fnuz", ""},
+	{"F8_E5M2FNUZ", "float8_e5m2fnuz", ""},
+	{dtype.I16, "int16", "ShortStorage"},
+	{dtype.U16, "uint16", ""},
+	{dtype.F16, "float16", "HalfStorage"},
+	{dtype.BF16, "bfloat16", "BFloat16Storage"},
+	{dtype.I32, "int32", "IntStorage"},
+	{dtype.U32, "uint32", ""},
+	{dtype.F32, "float32", "FloatStorage"},
+	{"C64", "complex64", "ComplexFloatStorage"},
+	{dtype.F64, "float64", "DoubleStorage"},
+	{dtype.I64, "int64", "LongStorage"},
+	{dtype.U64, "uint64", ""},
+}
+
+var dtypes = func() []dtype.Type {
+	var list []dtype.Type
+	for _, s := range scalars {
+		list = append(list, s.dtype)
+	}
+	return list
+}()
+
+// others are torch's remaining types, with the storages that some of them have: known, so that they can be refused by name.
+var others = map[string]string{
+	"complex128": "ComplexDoubleStorage", "complex32": "", "qint8": "QInt8Storage", "quint8": "QUInt8Storage", "qint32": "QInt32Storage",
+	"quint4x2": "QUInt4x2Storage", "quint2x4": "QUInt2x4Storage", "float4_e2m1fn_x2": "",
+	"bits8": "", "bits16": "", "bits1x8": "", "bits2x4": "", "bits4x2": "",
+}
+
+// find is the scalar for which is holds.
+func find(is func(scalar) bool) (scalar, bool) {
+	for _, s := range scalars {
+		if is(s) {
+			return s, true
+		}
+	}
+	return scalar{}, false
+}
+
+// The start of files that are no zip archives but PyTorch's all the same. What a legacy file begins with is the number
+// 0x1950a86a20f9469cfc6c as a pickle of its own (torch/serialization.py, MAGIC_NUMBER), whatever the protocol's framing around it.
+const (
+	zipMagic     = "PK\x03\x04"
+	legacyNumber = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+	legacyText   = "L119547037146038801333356L\n"
+	previewMagic = "PYTORCH1"
+)
+
+// sniff reports zip archives but those of NumPy, and the older containers, which open refuses by name.
+func sniff(head []byte, size int64) bool {
+	if strings.HasPrefix(string(head), zipMagic) {
+		return !numpyZip(head)
+	}
+	return olderForm(string(head)) != nil
+}
+
+// numpyZip reports whether the first record is an array, as in .npz files.
+func numpyZip(head []byte) bool {
+	const fixed = 30
+	if len(head) < fixed {
+		return false
+	}
+	n := int(head[26]) | int(head[27])<<8
+	return len(head) >= fixed+n && strings.HasSuffix(string(head[fixed:fixed+n]), ".npy")
+}
+
+// olderForm says which container from before the zip archives a file starts like, or nil.
+func olderForm(head string) *formats.Error {
+	again := "load it with torch and save it again"
+	switch start := head[:min(len(head), 64)]; {
+	case strings.Contains(start, legacyNumber) || strings.HasPrefix(start, legacyText):
+		return formats.Errorf(formats.Unsupported, "this is a PyTorch file from before version 1.6, not a zip archive, which is not read").Hinted("%s", again)
+	case strings.HasPrefix(head, previewMagic):
+		return formats.Errorf(formats.Version, "this is a file of a preview of PyTorch 1.0, which is not read").Hinted("%s", again)
+	}
+	if len(head) < 262 || head[257:262] != "ustar" {
+		return nil
+	}
+	name, _, _ := strings.Cut(head[:100], "\x00")
+	switch strings.TrimPrefix(name, "./") {
+	case "sys_info", "pickle", "storages", "tensors":
+		return formats.Errorf(formats.Unsupported, "this is a tar file of PyTorch 0.1, which is not read").Hinted("%s", again)
+	}
+	return nil
+}
