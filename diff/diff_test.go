@@ -343,7 +343,6 @@ func TestQuantizedVectors(t *testing.T) {
 	fsys := disk(t, "checkpoints/granite-code")
 	produce(t, fsys, "/granite-code", "/x.gguf", convert.Options{})
 	blocks := map[string]diff.Verdict{"model.layers.0.input_layernorm.weight": diff.Cast, "model.layers.0.self_attn.q_proj.bias": diff.Within, "model.layers.0.self_attn.k_proj.bias": diff.Within}
-	// The same values in F32 and in blocks.
 	rewritten(t, fsys, "/x.gguf", "/p.gguf", gguf.Format, func(s *formats.Tensor, b []byte) []byte {
 		if !slices.Contains([]string{"blk.0.attn_norm.weight", "blk.0.attn_q.bias", "blk.0.attn_k.bias"}, s.Name) {
 			return b
@@ -353,7 +352,7 @@ func TestQuantizedVectors(t *testing.T) {
 		s.DType = dtype.Q8_0
 		return encoded(dtype.Q8_0, v)
 	})
-	// And the blocks decoded, which the hub's order then permutes as plain values.
+	// The blocks decoded, which the hub's order then permutes as plain values.
 	rewritten(t, fsys, "/p.gguf", "/d.gguf", gguf.Format, func(s *formats.Tensor, b []byte) []byte {
 		if s.DType != dtype.Q8_0 {
 			return b
