@@ -3,7 +3,6 @@ package bowline
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math"
 	"reflect"
 
@@ -174,14 +173,11 @@ func (m Metadata) value(v any) any {
 	switch v := v.(type) {
 	case float32:
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return fmt.Sprint(f)
+			return formats.Number(f)
 		}
 		return v
 	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Sprint(v)
-		}
-		return v
+		return formats.Number(v)
 	}
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Slice {

@@ -209,8 +209,8 @@ func weigh(r *verify.Report, list []diff.Tensor) error {
 		r.Suspects = []verify.Suspect{}
 		r.Notes = append(r.Notes, formats.Note{Subject: "suspects", Decision: "none", Because: "the weights agree as closely as their types allow, so the logits differ by rounding alone"})
 	}
-	zero := verify.Number(0)
-	r.Add(verify.Gate{Name: "weights", Value: verify.Number(bad), Limit: &zero, Pass: bad == 0, Note: fmt.Sprintf("of %d tensors differ by more than their type explains", len(list))})
+	zero := formats.Number(0)
+	r.Add(verify.Gate{Name: "weights", Value: formats.Number(bad), Limit: &zero, Pass: bad == 0, Note: fmt.Sprintf("of %d tensors differ by more than their type explains", len(list))})
 	return nil
 }
 
@@ -246,8 +246,8 @@ type LogitsReport struct {
 
 // Top is one of the best tokens of a position.
 type Top struct {
-	ID    int           `json:"id"`
-	Logit verify.Number `json:"logit"`
+	ID    int            `json:"id"`
+	Logit formats.Number `json:"logit"`
 }
 
 // Logits runs a model and, if output is not empty, writes its logits there: to .safetensors with tokens and metadata, to .npy alone. Earlier logits
@@ -299,7 +299,7 @@ func best(row []float64, n int) []Top {
 			at--
 		}
 		if at < n {
-			out = slices.Insert(out, at, Top{i, verify.Number(v)})
+			out = slices.Insert(out, at, Top{i, formats.Number(v)})
 			out = out[:min(len(out), n)]
 		}
 	}

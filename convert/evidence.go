@@ -5,25 +5,11 @@ import (
 	"context"
 	"io"
 	"math"
-	"strconv"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
 )
-
-// Num is a real number that JSON holds even if it is not finite.
-type Num float64
-
-// MarshalJSON writes the shortest decimal, and NaN and infinities as strings.
-func (n Num) MarshalJSON() ([]byte, error) {
-	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
-		return []byte(strconv.Quote(n.String())), nil
-	}
-	return []byte(strconv.FormatFloat(float64(n), 'g', -1, 64)), nil
-}
-
-func (n Num) String() string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
 
 // Question is something that only data can tell and that the plan depends on.
 type Question struct {
@@ -217,12 +203,12 @@ func (s *stats) row(r int64, a, b []float64) {
 const scaledLimit = 1.0 / 256
 
 func (s *stats) comparison(rows int64, sameRows bool) *Comparison {
-	c := &Comparison{Distance: Distance{MaxAbs: Num(s.maxAbs), MinRowCosine: Num(s.minCos), RowsDiffering: s.differing, FirstRows: s.first, Scale: 1}}
+	c := &Comparison{Distance: Distance{MaxAbs: formats.Number(s.maxAbs), MinRowCosine: formats.Number(s.minCos), RowsDiffering: s.differing, FirstRows: s.first, Scale: 1}}
 	if s.aa > 0 {
-		c.Distance.RelFro = Num(math.Sqrt(s.dd / s.aa))
-		c.Distance.Scale = Num(s.ab / s.aa)
+		c.Distance.RelFro = formats.Number(math.Sqrt(s.dd / s.aa))
+		c.Distance.Scale = formats.Number(s.ab / s.aa)
 	} else if s.dd > 0 {
-		c.Distance.RelFro = Num(math.Inf(1))
+		c.Distance.RelFro = formats.Number(math.Inf(1))
 	}
 	scale := float64(c.Distance.Scale)
 	left := math.Sqrt(max(0, s.bb-s.ab*scale)) / math.Sqrt(s.bb)

@@ -62,12 +62,12 @@ const (
 
 // Distance says how far two members are apart, on their common rows.
 type Distance struct {
-	MaxAbs        Num     `json:"max_abs"`
-	RelFro        Num     `json:"rel_fro"` // |head - embed| / |embed|, Frobenius
-	MinRowCosine  Num     `json:"min_row_cosine"`
-	RowsDiffering int64   `json:"rows_differing"`
-	FirstRows     []int64 `json:"first_row_ids"`
-	Scale         Num     `json:"scale"` // least-squares factor from embedding to head
+	MaxAbs        formats.Number `json:"max_abs"`
+	RelFro        formats.Number `json:"rel_fro"` // |head - embed| / |embed|, Frobenius
+	MinRowCosine  formats.Number `json:"min_row_cosine"`
+	RowsDiffering int64          `json:"rows_differing"`
+	FirstRows     []int64        `json:"first_row_ids"`
+	Scale         formats.Number `json:"scale"` // least-squares factor from embedding to head
 }
 
 // Comparison is the evidence of G: the values of the two members.

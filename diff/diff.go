@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,30 +36,13 @@ const (
 
 // Tensor is the comparison of one logical tensor.
 type Tensor struct {
-	Name      string  `json:"name"` // in the hub's names
-	Verdict   Verdict `json:"verdict"`
-	DTypeA    string  `json:"dtype_a"`
-	DTypeB    string  `json:"dtype_b"`
-	MaxAbs    Number  `json:"max_abs"`
-	Differing int64   `json:"differing"` // elements
-	SQNR      Number  `json:"sqnr"`      // dB; 0 where the values are equal
-}
-
-// Number is a measured value; in JSON what is not finite is a string.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	switch f := float64(n); {
-	case math.IsNaN(f):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(f, 1):
-		return []byte(`"Infinity"`), nil
-	case math.IsInf(f, -1):
-		return []byte(`"-Infinity"`), nil
-	default:
-		return strconv.AppendFloat(nil, f, 'g', -1, 64), nil
-	}
+	Name      string         `json:"name"` // in the hub's names
+	Verdict   Verdict        `json:"verdict"`
+	DTypeA    string         `json:"dtype_a"`
+	DTypeB    string         `json:"dtype_b"`
+	MaxAbs    formats.Number `json:"max_abs"`
+	Differing int64          `json:"differing"` // elements
+	SQNR      formats.Number `json:"sqnr"`      // dB; 0 where the values are equal
 }
 
 // expected is the signal to quantization noise of Gaussian rows in dB, by type. Source: measured over the reference codecs' output.
@@ -299,7 +281,7 @@ func compare(ctx context.Context, name string, x, y *logical, s *scratch) (Tenso
 			}
 		}
 	}
-	t.MaxAbs, t.SQNR = Number(most), Number(10*math.Log10(sig/noise))
+	t.MaxAbs, t.SQNR = formats.Number(most), formats.Number(10*math.Log10(sig/noise))
 	switch want, known := expected[y.dtype]; {
 	case t.Differing == 0:
 		t.Verdict, t.SQNR = Equal, 0

@@ -463,7 +463,7 @@ func TestMarshal(t *testing.T) {
 		max, sqnr string
 	}{
 		{name: "NaN", high: 0x7f, low: 0xc0, max: `"max_abs":"NaN"`, sqnr: `"sqnr":"NaN"`},
-		{name: "infinity", high: 0x7f, low: 0x80, max: `"max_abs":"Infinity"`, sqnr: `"sqnr":"-Infinity"`},
+		{name: "infinity", high: 0x7f, low: 0x80, max: `"max_abs":"Inf"`, sqnr: `"sqnr":"-Inf"`},
 	} {
 		change(t, fsys, "/copy", "model.norm.weight", func(b []byte, _ formats.Tensor) { b[6], b[7] = x.low, x.high })
 		list, err := diff.Weights(context.Background(), opened(t, fsys, "/granite-code"), opened(t, fsys, "/copy"), 1)

@@ -13,16 +13,16 @@ import (
 
 // Row is how one position of the logits agrees.
 type Row struct {
-	Row     int    `json:"row"`
-	Token   int32  `json:"token"`
-	NMSE    Number `json:"nmse"`    // sum (t-r)^2 / sum r^2; 0 if both rows are zero
-	KL      Number `json:"kl"`      // of softmax, reference to test, in nats
-	MaxAbs  Number `json:"max_abs"` // largest |t-r|
-	MaxRel  Number `json:"max_rel"` // the same over the root mean square of r
-	Top1    bool   `json:"top1"`    // one best token
-	Excused bool   `json:"excused"` // another best token, within the noise that the class expects
-	Top5    Number `json:"top5"`    // share of the five best in common
-	Finite  bool   `json:"finite"`  // on both sides
+	Row     int            `json:"row"`
+	Token   int32          `json:"token"`
+	NMSE    formats.Number `json:"nmse"`    // sum (t-r)^2 / sum r^2; 0 if both rows are zero
+	KL      formats.Number `json:"kl"`      // of softmax, reference to test, in nats
+	MaxAbs  formats.Number `json:"max_abs"` // largest |t-r|
+	MaxRel  formats.Number `json:"max_rel"` // the same over the root mean square of r
+	Top1    bool           `json:"top1"`    // one best token
+	Excused bool           `json:"excused"` // another best token, within the noise that the class expects
+	Top5    formats.Number `json:"top5"`    // share of the five best in common
+	Finite  bool           `json:"finite"`  // on both sides
 	sums    fit
 }
 
@@ -94,21 +94,21 @@ func compareRow(r, t []float64, c Class) Row {
 		s.dd += d * d
 		worst = max(worst, math.Abs(d))
 	}
-	row := Row{NMSE: Number(s.nmse()), MaxAbs: Number(worst), MaxRel: Number(worst), sums: s, Finite: true}
+	row := Row{NMSE: formats.Number(s.nmse()), MaxAbs: formats.Number(worst), MaxRel: formats.Number(worst), sums: s, Finite: true}
 	// a sum of finite values can overflow, so the values are asked themselves
 	if math.IsNaN(s.rr+s.tt) || math.IsInf(s.rr+s.tt, 0) {
 		row.Finite = finite(r) && finite(t)
 	}
 	if !row.Finite {
-		nan := Number(math.NaN())
+		nan := formats.Number(math.NaN())
 		row.NMSE, row.KL, row.MaxAbs, row.MaxRel, row.Top5 = nan, nan, nan, nan, 0
 		return row
 	}
 	rms := math.Sqrt(s.rr / s.n)
 	if worst > 0 {
-		row.MaxRel = Number(worst / rms)
+		row.MaxRel = formats.Number(worst / rms)
 	}
-	row.KL = Number(kl(r, t, c.Cut))
+	row.KL = formats.Number(kl(r, t, c.Cut))
 	best, other := top(r), top(t)
 	row.Top1 = best[0] == other[0]
 	if !row.Top1 {
@@ -121,7 +121,7 @@ func compareRow(r, t []float64, c Class) Row {
 			common++
 		}
 	}
-	row.Top5 = Number(float64(common) / float64(len(best)))
+	row.Top5 = formats.Number(float64(common) / float64(len(best)))
 	return row
 }
 
@@ -177,10 +177,10 @@ func top(v []float64) []int {
 
 // Layer is how the hidden states after one step agree.
 type Layer struct {
-	Name   string `json:"name"` // embed, L.{i}.out, final_norm
-	NMSE   Number `json:"nmse"`
-	Worst  Number `json:"nmse_worst"` // of a row
-	MaxAbs Number `json:"max_abs"`
+	Name   string         `json:"name"` // embed, L.{i}.out, final_norm
+	NMSE   formats.Number `json:"nmse"`
+	Worst  formats.Number `json:"nmse_worst"` // of a row
+	MaxAbs formats.Number `json:"max_abs"`
 }
 
 // compareHidden compares the hidden states that both traces have.
@@ -203,12 +203,12 @@ func compareHidden(ref, test *Trace) ([]Layer, error) {
 				d := y[j] - x[j]
 				s.rr += x[j] * x[j]
 				s.dd += d * d
-				l.MaxAbs = max(l.MaxAbs, Number(math.Abs(d)))
+				l.MaxAbs = max(l.MaxAbs, formats.Number(math.Abs(d)))
 			}
-			l.Worst = max(l.Worst, Number(s.nmse()))
+			l.Worst = max(l.Worst, formats.Number(s.nmse()))
 			all.add(s)
 		}
-		l.NMSE = Number(all.nmse())
+		l.NMSE = formats.Number(all.nmse())
 		out = append(out, l)
 		return nil
 	}

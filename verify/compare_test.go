@@ -35,19 +35,19 @@ func TestMetrics(t *testing.T) {
 		{"equal rows", rows([]float64{1, 2}), rows([]float64{1, 2}), verify.Row{Top1: true, Top5: 1, Finite: true}, true},
 		{"two zero rows", rows([]float64{0, 0}), rows([]float64{0, 0}), verify.Row{Top1: true, Top5: 1, Finite: true}, true},
 		{"a zero reference", rows([]float64{0, 0}), rows([]float64{0, 1}),
-			verify.Row{NMSE: verify.Number(math.Inf(1)), MaxAbs: 1, MaxRel: verify.Number(math.Inf(1)), KL: 0.12011450695827758, Top5: 1, Excused: true, Finite: true}, false},
+			verify.Row{NMSE: formats.Number(math.Inf(1)), MaxAbs: 1, MaxRel: formats.Number(math.Inf(1)), KL: 0.12011450695827758, Top5: 1, Excused: true, Finite: true}, false},
 		// p = (1/4, 3/4) against (1/2, 1/2): 1/4 ln 1/2 + 3/4 ln 3/2
 		{"divergence by hand", rows([]float64{0, ln3}), rows([]float64{7, 7}),
-			verify.Row{NMSE: verify.Number((49 + (7-ln3)*(7-ln3)) / (ln3 * ln3)), MaxAbs: 7, MaxRel: verify.Number(7 / (ln3 / math.Sqrt2)), KL: 0.13081203594113694, Top5: 1, Finite: true}, false},
+			verify.Row{NMSE: formats.Number((49 + (7-ln3)*(7-ln3)) / (ln3 * ln3)), MaxAbs: 7, MaxRel: formats.Number(7 / (ln3 / math.Sqrt2)), KL: 0.13081203594113694, Top5: 1, Finite: true}, false},
 		{"a shift of all logits", rows([]float64{3, 4}), rows([]float64{4, 5}),
-			verify.Row{NMSE: 2.0 / 25, MaxAbs: 1, MaxRel: verify.Number(1 / math.Sqrt(12.5)), Top1: true, Top5: 1, Finite: true}, false},
+			verify.Row{NMSE: 2.0 / 25, MaxAbs: 1, MaxRel: formats.Number(1 / math.Sqrt(12.5)), Top1: true, Top5: 1, Finite: true}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := compare(t, c.ref, c.test, verify.CompareOptions{Class: "A"})
 			got := r.Rows[0]
 			for _, n := range []struct {
 				name      string
-				got, want verify.Number
+				got, want formats.Number
 			}{{"nmse", got.NMSE, c.want.NMSE}, {"kl", got.KL, c.want.KL}, {"max_abs", got.MaxAbs, c.want.MaxAbs}, {"max_rel", got.MaxRel, c.want.MaxRel}, {"top5", got.Top5, c.want.Top5}} {
 				if n.got != n.want && !(math.Abs(float64(n.got-n.want)) <= 1e-15*math.Abs(float64(n.want))+1e-16) {
 					t.Errorf("%s: got %v, want %v", n.name, float64(n.got), float64(n.want))
@@ -314,7 +314,7 @@ func TestReportJSON(t *testing.T) {
 	if len(got.Suspects) == 0 || got.Suspects[0]["tensor"] == "" || got.Suspects[0]["transform"] == "" || got.Suspects[0]["evidence"] == "" {
 		t.Errorf("got suspects %v", got.Suspects)
 	}
-	for n, want := range map[verify.Number]string{1e-8: "1e-08", 0.5: "0.5", verify.Number(math.Inf(1)): `"Infinity"`, verify.Number(math.Inf(-1)): `"-Infinity"`} {
+	for n, want := range map[formats.Number]string{1e-8: "1e-08", 0.5: "0.5", formats.Number(math.Inf(1)): `"Inf"`, formats.Number(math.Inf(-1)): `"-Inf"`} {
 		if b, _ := json.Marshal(n); string(b) != want {
 			t.Errorf("got %s, want %s", b, want)
 		}

@@ -4,35 +4,19 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// Number is a float64 whose JSON is exact, with NaN and infinities as strings.
-type Number float64
-
-// MarshalJSON implements json.Marshaler.
-func (n Number) MarshalJSON() ([]byte, error) {
-	f := float64(n)
-	s := strconv.FormatFloat(f, 'g', -1, 64)
-	if math.IsNaN(f) || math.IsInf(f, 0) {
-		s = strconv.Quote(strings.TrimPrefix(strings.Replace(s, "Inf", "Infinity", 1), "+"))
-	}
-	return []byte(s), nil
-}
-
-func (n Number) String() string { return strconv.FormatFloat(float64(n), 'g', 3, 64) }
-
 // Gate is one condition of the verdict.
 type Gate struct {
-	Name  string  `json:"name"`
-	Value Number  `json:"value"`
-	Limit *Number `json:"limit"` // null: the value is information
-	Pass  bool    `json:"pass"`
-	Above bool    `json:"above,omitempty"` // the value must be at least the limit, else at most
-	Note  string  `json:"note,omitempty"`
+	Name  string          `json:"name"`
+	Value formats.Number  `json:"value"`
+	Limit *formats.Number `json:"limit"` // null: the value is information
+	Pass  bool            `json:"pass"`
+	Above bool            `json:"above,omitempty"` // the value must be at least the limit, else at most
+	Note  string          `json:"note,omitempty"`
 }
 
 // FirstBad is where the test leaves the reference. Layer is null where the hidden states are not known or the fault is in no layer.
@@ -51,23 +35,23 @@ type Suspect struct {
 
 // Summary is over all rows.
 type Summary struct {
-	Rows       int    `json:"rows"`
-	Vocabulary int    `json:"vocabulary"`
-	NMSE       Number `json:"nmse"`
-	WorstNMSE  Number `json:"nmse_worst"`
-	WorstRow   int    `json:"worst_row"`
-	KLMean     Number `json:"kl_mean"`
-	KLP99      Number `json:"kl_p99"`
-	KLMax      Number `json:"kl_max"`
-	MaxAbs     Number `json:"max_abs"`
-	MaxRel     Number `json:"max_rel"`
-	Top1       int    `json:"top1"`    // rows with one best token
-	Excused    int    `json:"excused"` // rows whose best token differs within the expected noise
-	Top5       Number `json:"top5"`
-	Cosine     Number `json:"cosine"`
-	Scale      Number `json:"scale"` // least squares: test = scale * reference + offset
-	Offset     Number `json:"offset"`
-	NonFinite  int    `json:"non_finite"` // rows
+	Rows       int            `json:"rows"`
+	Vocabulary int            `json:"vocabulary"`
+	NMSE       formats.Number `json:"nmse"`
+	WorstNMSE  formats.Number `json:"nmse_worst"`
+	WorstRow   int            `json:"worst_row"`
+	KLMean     formats.Number `json:"kl_mean"`
+	KLP99      formats.Number `json:"kl_p99"`
+	KLMax      formats.Number `json:"kl_max"`
+	MaxAbs     formats.Number `json:"max_abs"`
+	MaxRel     formats.Number `json:"max_rel"`
+	Top1       int            `json:"top1"`    // rows with one best token
+	Excused    int            `json:"excused"` // rows whose best token differs within the expected noise
+	Top5       formats.Number `json:"top5"`
+	Cosine     formats.Number `json:"cosine"`
+	Scale      formats.Number `json:"scale"` // least squares: test = scale * reference + offset
+	Offset     formats.Number `json:"offset"`
+	NonFinite  int            `json:"non_finite"` // rows
 }
 
 // Report is the result of a comparison. Its JSON is what `bowline verify --json` prints.
@@ -96,22 +80,26 @@ func (r *Report) Add(g Gate) {
 }
 
 // most and least are gates; a limit of 0 makes them information. NaN fails.
-func most(name string, value Number, limit float64) Gate { return gate(name, value, limit, false) }
+func most(name string, value formats.Number, limit float64) Gate {
+	return gate(name, value, limit, false)
+}
 
-func least(name string, value Number, limit float64) Gate { return gate(name, value, limit, true) }
+func least(name string, value formats.Number, limit float64) Gate {
+	return gate(name, value, limit, true)
+}
 
-func gate(name string, value Number, limit float64, above bool) Gate {
+func gate(name string, value formats.Number, limit float64, above bool) Gate {
 	if limit == 0 {
 		return Gate{Name: name, Value: value, Pass: true, Above: above}
 	}
-	l := Number(limit)
+	l := formats.Number(limit)
 	return Gate{Name: name, Value: value, Limit: &l, Pass: above && value >= l || !above && value <= l, Above: above}
 }
 
 // exactly0 is a gate for counts that have to be zero.
 func exactly0(name string, n int) Gate {
-	zero := Number(0)
-	return Gate{Name: name, Value: Number(n), Limit: &zero, Pass: n == 0}
+	zero := formats.Number(0)
+	return Gate{Name: name, Value: formats.Number(n), Limit: &zero, Pass: n == 0}
 }
 
 // CompareOptions say what is compared. The zero value infers the class from nothing: float32 logits.
@@ -174,13 +162,13 @@ func Compare(ref, test *Trace, o CompareOptions) (*Report, error) {
 // judge adds the gates of a class.
 func (r *Report) judge(c Class) {
 	s := r.Summary
-	r.Add(least("compared", Number(s.Rows), 1))
+	r.Add(least("compared", formats.Number(s.Rows), 1))
 	r.Add(exactly0("finite", s.NonFinite))
 	r.Add(most("nmse", s.WorstNMSE, c.NMSE))
 	r.Add(most("kl_mean", s.KLMean, c.KLMean))
 	r.Add(most("kl_max", s.KLMax, c.KLMax))
-	n := Number(s.Rows)
-	tops := []Gate{least("top1", Number(s.Top1+s.Excused)/n, c.Top1), least("top5", s.Top5, c.Top5)}
+	n := formats.Number(s.Rows)
+	tops := []Gate{least("top1", formats.Number(s.Top1+s.Excused)/n, c.Top1), least("top5", s.Top5, c.Top5)}
 	for _, g := range tops {
 		switch {
 		case s.Rows < topRows:
@@ -214,7 +202,7 @@ func summarize(rows []Row, vocab int) Summary {
 		}
 		sum5 += float64(w.Top5)
 		kls = append(kls, float64(w.KL))
-		s.KLMean += w.KL / Number(len(rows))
+		s.KLMean += w.KL / formats.Number(len(rows))
 		s.KLMax = max(s.KLMax, w.KL) // max keeps a NaN
 		s.MaxAbs = max(s.MaxAbs, w.MaxAbs)
 		s.MaxRel = max(s.MaxRel, w.MaxRel)
@@ -222,14 +210,14 @@ func summarize(rows []Row, vocab int) Summary {
 			s.WorstNMSE, s.WorstRow = w.NMSE, i
 		}
 	}
-	s.Top5 = Number(sum5 / float64(len(rows)))
+	s.Top5 = formats.Number(sum5 / float64(len(rows)))
 	slices.Sort(kls)
-	s.KLP99 = Number(percentile(kls, 0.99))
+	s.KLP99 = formats.Number(percentile(kls, 0.99))
 	if s.NonFinite > 0 {
-		s.KLP99 = Number(math.NaN())
+		s.KLP99 = formats.Number(math.NaN())
 	}
 	a, b := all.line()
-	s.NMSE, s.Cosine, s.Scale, s.Offset = Number(all.nmse()), Number(all.cosine()), Number(a), Number(b)
+	s.NMSE, s.Cosine, s.Scale, s.Offset = formats.Number(all.nmse()), formats.Number(all.cosine()), formats.Number(a), formats.Number(b)
 	return s
 }
 
