@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"convert":             {"arch", "arch/config", "arch/tokenizer", "view", "formats", "formats/dtype", "formats/fsio"},
 	"diff":                {"arch", "view", "formats", "formats/dtype"},
 	"verify":              {"arch", "arch/config", "formats", "formats/dtype", "kernels"},
-	"":                    {"arch", "arch/config", "arch/tokenizer", "convert", "diff", "verify", "formats", "formats/all", "formats/dtype", "formats/fsio", "formats/gguf", "formats/safetensors"},
+	"":                    {"arch", "arch/config", "arch/tokenizer", "convert", "diff", "verify", "formats", "formats/all", "formats/dtype", "formats/fsio", "formats/gguf", "formats/pytorch", "formats/safetensors"},
 	"bench":               {"formats", "formats/dtype", "formats/safetensors", "formats/fsio", "arch/config"},
 	"cmd/bowline":         {"", "convert", "verify", "formats"},
 }

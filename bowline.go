@@ -18,6 +18,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/all"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
+	"github.com/bowline-ml/bowline/formats/pytorch"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -27,8 +28,14 @@ const Version = "0.1.0"
 // Targets are what a checkpoint can be converted to. This table is the only place that ties a format to a scheme and a dialect.
 func Targets() []convert.Target {
 	return []convert.Target{
-		{Name: "safetensors", Format: safetensors.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform, Stem: "model", Sorted: true, Shard: 5_000_000_000},
-		{Name: "gguf", Format: gguf.Format, Scheme: arch.GGUF, Dialect: convert.Keys, Types: convert.GGML, Stem: "model", Convention: true},
+		{Name: "safetensors", Format: safetensors.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform,
+			Tied: formats.NameDropped, Stem: "model", Sorted: true, Shard: 5_000_000_000},
+		{Name: "pytorch", Format: pytorch.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform,
+			Tied: formats.SharedStorage, Stem: "pytorch_model", Record: true, Shard: 5_000_000_000},
+		{Name: "torchchat", Format: pytorch.Format, Scheme: arch.TorchChat, Dialect: convert.Params, Types: convert.Uniform,
+			Tied: formats.NameDropped, Stem: "model", File: "model.pth", Record: true, Fixed: true},
+		{Name: "gguf", Format: gguf.Format, Scheme: arch.GGUF, Dialect: convert.Keys, Types: convert.GGML,
+			Tied: formats.Absence, Stem: "model", Convention: true, Fixed: true},
 	}
 }
 
@@ -61,11 +68,6 @@ func Open(src Source) (*arch.Model, error) {
 		}
 	}
 	ck.Notes = append(ck.Notes, notes...)
-	for _, f := range all.Formats {
-		if f.Name == ck.Format && f.Sums {
-			ck.Notes = append(ck.Notes, formats.Note{Subject: src.Path, Decision: "checksums of tensor data are not compared", Because: "tensors are read in pieces; those of all other records are compared"})
-		}
-	}
 	m, err := arch.Resolve(src.FS, ck, side, src.Config)
 	if err == nil {
 		err = m.Incomplete()
@@ -90,7 +92,7 @@ func unreadable(err error, path string) error {
 	return errors.Join(out...)
 }
 
-// suffixes tell a file destination, and its target.
+// suffixes tell a file destination, its format, and its target where --to does not.
 var suffixes = map[string]string{".gguf": "gguf", ".safetensors": "safetensors", ".pt": "pytorch", ".pth": "pytorch", ".bin": "pytorch"}
 
 // destination resolves a destination and the target that it asks for.
@@ -114,15 +116,17 @@ func destination(fsys fsio.FS, dst, to string) (convert.Destination, convert.Tar
 		name = bySuffix
 	case name == "":
 		name = "safetensors"
-	case bySuffix != "" && bySuffix != name:
-		return d, none, formats.Errorf(formats.Usage, "--to %s contradicts the name %s", to, filepath.Base(dst))
 	}
 	var known []string
 	for _, t := range Targets() {
-		if t.Name == name {
+		switch {
+		case t.Name != name:
+			known = append(known, t.Name)
+		case bySuffix != "" && bySuffix != t.Format.Name:
+			return d, none, formats.Errorf(formats.Usage, "--to %s contradicts the name %s", to, filepath.Base(dst))
+		default:
 			return d, t, nil
 		}
-		known = append(known, t.Name)
 	}
 	return d, none, formats.Errorf(formats.Usage, "%s cannot be written; known are %s", name, strings.Join(known, ", "))
 }

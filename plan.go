@@ -145,6 +145,7 @@ type ConvertReport struct {
 	Notes        []formats.Note `json:"notes"`
 	Seconds      float64        `json:"seconds"`
 	Verification *verify.Report `json:"verification"`
+	Run          string         `json:"run,omitempty"` // a command that runs the result, where there is one way
 }
 
 // TieChange is the tie before and after.
@@ -168,7 +169,7 @@ func Convert(ctx context.Context, src Source, dst string, o ConvertOptions) (*Co
 		if err != nil {
 			return err
 		}
-		r = &ConvertReport{Schema: "bowline.convert/1", PlanID: p.ID, Written: []formats.File{}, Tensors: len(p.Steps), Notes: p.Notes}
+		r = &ConvertReport{Schema: "bowline.convert/1", PlanID: p.ID, Written: []formats.File{}, Tensors: len(p.Steps), Notes: p.Notes, Run: p.Run}
 		if r.Notes == nil {
 			r.Notes = []formats.Note{}
 		}

@@ -40,6 +40,9 @@ func Ties(ctx context.Context, src Source) (*TiesReport, error) {
 }
 
 func ties(ctx context.Context, m *arch.Model) (*TiesReport, error) {
+	if err := m.Stated(); err != nil {
+		return nil, err
+	}
 	r := &TiesReport{Schema: "bowline.ties/1", ToolVersion: Version, Format: m.Format, Groups: []*convert.Group{},
 		Index: IndexReport{orEmpty(m.Dangling), orEmpty(m.Unindexed)}, Notes: m.Notes}
 	if r.Notes == nil {

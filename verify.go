@@ -62,6 +62,9 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 
 // runnable refuses what has no forward pass.
 func runnable(m *arch.Model) error {
+	if err := m.Stated(); err != nil {
+		return err
+	}
 	if verify.Supported(m.Family) {
 		if m.Foreign != "" {
 			return formats.Errorf(formats.Unsupported, "got %s, which no forward pass here computes", m.Foreign).At(m.Path(), -1)

@@ -4,6 +4,7 @@
 package arch
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,9 +16,14 @@ type Scheme string
 
 // The schemes. HF is the hub: every other one is described against the same roles.
 const (
-	HF   Scheme = "hf"
-	GGUF Scheme = "gguf"
+	HF        Scheme = "hf"
+	GGUF      Scheme = "gguf"
+	Meta      Scheme = "meta"      // Meta's own files: wq, wk and wv apart
+	TorchChat Scheme = "torchchat" // the same names, with wqkv fused
 )
+
+// schemes are in the order in which they are tried on a file's names.
+var schemes = []Scheme{HF, GGUF, Meta, TorchChat}
 
 // Pairing is which two elements of a head rope rotates together.
 type Pairing string
@@ -29,7 +35,8 @@ const (
 
 // Layout is the layout facts of a scheme. Where two schemes differ in one, the plan transforms; where they agree, it copies.
 type Layout struct {
-	Rope Pairing
+	Rope   Pairing
+	Window bool // the programs that read it have sliding windows
 }
 
 // Kind is what a tensor is used as.
@@ -80,7 +87,8 @@ func (t Tensor) In(s Scheme, i int64) string {
 	return strings.ReplaceAll(t.Name[s], "{i}", strconv.FormatInt(i, 10))
 }
 
-// Fused is a tensor that some files of a scheme store instead of several: parts joined along the rows, in this order.
+// Fused is a tensor that files of a scheme store instead of several: parts joined along the rows, in this order. In a scheme where the parts have
+// names of their own too, both forms are read and the parts are written.
 type Fused struct {
 	Name  map[Scheme]string
 	Parts []string // roles
@@ -133,6 +141,21 @@ func (f *Family) Tensor(role string) *Tensor {
 		}
 	}
 	return nil
+}
+
+// FusedWith is the fused tensor that has a role among its parts in a scheme, or nil.
+func (f *Family) FusedWith(s Scheme, role string) *Fused {
+	for k := range f.Fused {
+		if f.Fused[k].Name[s] != "" && slices.Contains(f.Fused[k].Parts, role) {
+			return &f.Fused[k]
+		}
+	}
+	return nil
+}
+
+// In is the name of the fused tensor of layer i in a scheme, "" if there is none.
+func (u Fused) In(s Scheme, i int64) string {
+	return strings.ReplaceAll(u.Name[s], "{i}", strconv.FormatInt(i, 10))
 }
 
 // Names is the name in scheme s of a role in layer i, "" if the scheme does not store it.

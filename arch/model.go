@@ -19,6 +19,9 @@ type Model struct {
 	FS     fsio.FS
 	Side   []formats.File // files beside the weights, by name
 	Doc    *config.Doc    // config.json; nil if there is none
+	Params *config.Doc    // params.json of a file with Meta's names; nil if there is none
+	Bare   bool           // Meta's names, and no config of any kind
+	Keyed  bool           // the metadata says what the model is, as in GGUF
 	Config *config.Model
 	Family *Family
 	Scheme Scheme // whose names the tensors have
@@ -29,63 +32,129 @@ type Model struct {
 	Foreign string
 }
 
-// Resolve finds the family, the parameters and the naming scheme of a checkpoint. configFile, if it is not "", is read instead of the config.json
-// beside the weights. An unknown family is no error; a config that cannot be read is.
+// Resolve finds the family, the parameters and the naming scheme of a checkpoint. configFile, if it is not "", is read instead of what lies beside the
+// weights or in them: a config.json, or a params.json as Meta and TorchChat write it. An unknown family is no error; a config that cannot be read is.
 func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFile string) (*Model, error) {
 	m := &Model{Checkpoint: ck, FS: fsys, Side: side, Scheme: HF, Notes: ck.Notes}
-	if gguf, ok, err := ck.Metadata.Str("general.architecture"); err != nil {
-		return nil, err
-	} else if ok && configFile == "" {
-		m.Class, m.Scheme = gguf, GGUF
-		for _, f := range All() {
-			if f.GGUF == gguf {
-				m.Family = f
-				break
-			}
-		}
-		if m.Family == nil {
-			return m, nil
-		}
-		if m.Config, err = config.FromGGUF(&ck.Header, gguf, m.Family.Params(m.Family.Classes[0])); err != nil {
-			if m.named(GGUF) == 0 { // a file whose names were kept says its architecture, and nothing that belongs to it
-				m.Family, m.Config = nil, nil
-				return m, nil
-			}
-			return nil, formats.At(err, m.path())
-		}
-		m.Config.Architecture = m.Family.Classes[0]
-		for _, t := range slices.Sorted(maps.Keys(m.Family.Types)) {
-			if m.Family.Types[t] == m.Config.Architecture {
-				m.Config.ModelType = t
-				break
-			}
-		}
-		return m, m.finish()
-	}
-	if configFile == "" {
-		configFile = filepath.Join(ck.Dir, "config.json")
-		if _, err := fsys.Stat(configFile); errors.Is(err, fs.ErrNotExist) {
-			m.Foreign, err = m.foreign()
-			return m, err
-		}
-	}
-	b, err := fsio.ReadFile(fsys, configFile, 64<<20)
+	class, keyed, err := ck.Metadata.Str("general.architecture")
 	if err != nil {
-		return nil, formats.Errorf(formats.IO, "%w", err).At(configFile, -1)
-	}
-	if m.Doc, err = config.Parse(configFile, b); err != nil {
 		return nil, err
 	}
+	m.Keyed = keyed
+	if keyed && configFile == "" {
+		return m, m.fromKeys(class)
+	}
+	doc, params, err := m.documents(configFile)
+	if err != nil {
+		return nil, err
+	}
+	m.Doc = doc
 	if m.Foreign, err = m.foreign(); err != nil {
 		return nil, err
 	}
+	switch {
+	case doc != nil:
+		err = m.fromConfig()
+	case params != nil:
+		m.Params = params
+		err = m.fromParams()
+	default:
+		m.Bare = m.anonymous()
+	}
+	if err != nil || m.Config == nil {
+		return m, err
+	}
+	m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], m.Config.Notes...)
+	if err := m.finish(); err != nil {
+		return nil, err
+	}
+	if doc != nil && params != nil && m.Scheme.params() {
+		m.Params = params
+		return m, m.agree()
+	}
+	return m, nil
+}
+
+// documents finds what says the parameters: the file that was named, or config.json and params.json beside the weights, or the config.json that
+// the weights file holds as metadata.
+func (m *Model) documents(named string) (doc, params *config.Doc, err error) {
+	if named != "" {
+		d, err := m.document(named)
+		if err == nil && config.IsParams(d) {
+			return nil, d, nil
+		}
+		return d, nil, err
+	}
+	if doc, err = m.document(filepath.Join(m.Dir, "config.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if params, err = m.document(filepath.Join(m.Dir, "params.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	if params != nil && !config.IsParams(params) {
+		params = nil // a name that others use too
+	}
+	if text, ok, _ := m.Metadata.Str(Record); ok && doc == nil && params == nil {
+		doc, err = config.Parse(m.path()+": extra/"+Record, []byte(text))
+		return doc, nil, err
+	}
+	return doc, params, nil
+}
+
+// Record is the key of metadata under which a weights file may hold its own config.json.
+const Record = "config.json"
+
+func (m *Model) document(path string) (*config.Doc, error) {
+	b, err := fsio.ReadFile(m.FS, path, 64<<20)
+	if err != nil {
+		return nil, formats.Errorf(formats.IO, "%w", err).At(path, -1)
+	}
+	return config.Parse(path, b)
+}
+
+// fromKeys reads the parameters of a GGUF file.
+func (m *Model) fromKeys(architecture string) (err error) {
+	m.Class, m.Scheme = architecture, GGUF
+	for _, f := range All() {
+		if f.GGUF == architecture {
+			m.Family = f
+			break
+		}
+	}
+	if m.Family == nil {
+		return nil
+	}
+	if m.Config, err = config.FromGGUF(&m.Header, architecture, m.Family.Params(m.Family.Classes[0])); err != nil {
+		if m.named(GGUF) == 0 { // a file whose names were kept says its architecture, and nothing that belongs to it
+			m.Family, m.Config = nil, nil
+			return nil
+		}
+		return formats.At(err, m.path())
+	}
+	m.christen()
+	return m.finish()
+}
+
+// christen gives parameters that name no class the family's first one.
+func (m *Model) christen() {
+	m.Config.Architecture = m.Family.Classes[0]
+	for _, t := range slices.Sorted(maps.Keys(m.Family.Types)) {
+		if m.Family.Types[t] == m.Config.Architecture {
+			m.Config.ModelType = t
+			break
+		}
+	}
+}
+
+// fromConfig reads the parameters of config.json.
+func (m *Model) fromConfig() error {
 	classes, err := m.Doc.Strs("architectures")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	kind, _, err := m.Doc.Str("model_type")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.Class = kind
 	if len(classes) > 0 {
@@ -102,16 +171,69 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 		}
 	}
 	if m.Family == nil {
-		return m, nil
+		return nil
 	}
 	if m.Config, err = config.FromHF(m.Doc, m.Family.Params(m.Class)); err != nil {
-		return nil, err
+		return err
 	}
 	if m.Config.Architecture == "" {
 		m.Config.Architecture = m.Class
 	}
-	m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], m.Config.Notes...)
-	return m, m.finish()
+	return nil
+}
+
+// fromParams reads the parameters of params.json, which names no class: what it describes is the first family that has such a file.
+func (m *Model) fromParams() (err error) {
+	for _, f := range All() {
+		if _, ok := f.Layouts[TorchChat]; ok {
+			m.Family = f
+			break
+		}
+	}
+	m.Class = m.Family.Classes[0]
+	if m.Config, err = config.FromParams(&m.Header, m.Params, m.Family.Params(m.Class)); err != nil {
+		return err
+	}
+	m.christen()
+	return nil
+}
+
+// anonymous reports whether a file without any config has the names of a scheme whose files are nothing without one: they tell neither the size of a
+// head nor the position encoding, and their layout is not the hub's.
+func (m *Model) anonymous() bool {
+	for _, f := range All() {
+		probe := Model{Checkpoint: m.Checkpoint, Family: f}
+		if max(probe.named(Meta), probe.named(TorchChat)) > max(probe.named(HF), len(f.Tensors)/2) {
+			return true
+		}
+	}
+	return false
+}
+
+// Stated is an error for a model whose parameters have to be known and are not.
+func (m *Model) Stated() error {
+	if !m.Bare {
+		return nil
+	}
+	return formats.Errorf(formats.Missing, "the tensors have Meta's names, and nothing says the model's parameters: there is no config.json, no params.json and no record extra/%s", Record).
+		At(m.path(), -1).Hinted("--config FILE, or --names keep to copy the tensors as they are")
+}
+
+// params reports whether files of a scheme have a params.json, which their own program reads and not config.json.
+func (s Scheme) params() bool { return s == Meta || s == TorchChat }
+
+// agree holds params.json against config.json: what both say must be the same. What it says of the tie is one more level.
+func (m *Model) agree() error {
+	other, err := config.FromParams(&m.Header, m.Params, m.Family.Params(m.Class))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, d := range config.Disagree(m.Config, other, m.Params, m.Family.Params(m.Class)) {
+		errs = append(errs, d.Hinted("remove the wrong one, or name the right one with --config"))
+	}
+	m.Config.Tie = append(m.Config.Tie[:len(m.Config.Tie):len(m.Config.Tie)], other.Tie...)
+	return errors.Join(errs...)
 }
 
 // finish chooses the scheme by the names that the file has, and looks for contradictions between names and parameters.
@@ -120,7 +242,7 @@ func (m *Model) finish() error {
 		return formats.Errorf(formats.Limit, "got %d layers", m.Config.Layers).At(m.path(), -1)
 	}
 	best := 0
-	for _, s := range []Scheme{HF, GGUF} {
+	for _, s := range schemes {
 		if n := m.named(s); n > best {
 			best, m.Scheme = n, s
 		}
@@ -128,12 +250,17 @@ func (m *Model) finish() error {
 	return nil
 }
 
-// named counts the family's tensors, of the first layer and outside the layers, that are stored by their names in a scheme.
+// named counts the family's tensors, of the first layer and outside the layers, that are stored by their names in a scheme, alone or fused.
 func (m *Model) named(s Scheme) int {
 	n := 0
 	for _, t := range m.Family.Tensors {
 		if name := t.In(s, 0); name != "" && m.Lookup(name) != nil {
 			n++
+		}
+	}
+	for _, u := range m.Family.Fused {
+		if name := u.In(s, 0); name != "" && m.Lookup(name) != nil {
+			n += len(u.Parts)
 		}
 	}
 	return n

@@ -135,7 +135,12 @@ func (d *draft) matrixType() dtype.Type {
 // restores reports whether a vector that a GGUF file keeps in F32 for its runtime's sake goes back to the type of the matrices: when the evidence
 // shows that every value is exact in it.
 func (d *draft) restores(it *item) bool {
-	return len(it.parts) == 1 && d.ev.Exact[Question{Exact: it.parts[0].From, In: d.matrix}]
+	for _, p := range it.parts {
+		if !d.ev.Exact[Question{Exact: p.From, In: d.matrix}] {
+			return false
+		}
+	}
+	return len(it.parts) > 0
 }
 
 // Questions are what New needs to know of the data.

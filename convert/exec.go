@@ -90,7 +90,8 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		}
 		return nil, formats.Errorf(formats.Exists, "the destination exists and is not this conversion's result").At(p.Dest.Path, -1).Hinted("--force replaces it")
 	}
-	log, kept, w, err := p.stage(target, layout, before, o)
+	sums := formats.NewSums(layout.Places)
+	log, kept, w, err := p.stage(target, layout, before, sums, o)
 	if err != nil {
 		return nil, err
 	}
@@ -100,8 +101,14 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		}
 		return nil, errors.Join(err, log.discard(), w.Abort())
 	}
-	lost, resumed, err := p.fill(ctx, recording{w, log}, kept, o)
+	lost, resumed, err := p.fill(ctx, summed(layout, recording{w, log}, sums), kept, o)
 	res.Resumed = resumed
+	if err == nil {
+		err = p.Source.Check(ctx)
+	}
+	if err == nil {
+		err = seal(layout, w, sums)
+	}
 	if err != nil {
 		return abandon(err)
 	}
@@ -225,8 +232,12 @@ func (p *Plan) alreadyThere(ctx context.Context, t formats.Target, l formats.Lay
 	if err != nil {
 		return false, err
 	}
-	if _, _, err = p.fill(ctx, c, keptRanges{}, o); err == nil {
-		err = c.Seal(nil) // what belongs to no tensor has to be right too
+	sums := formats.NewSums(l.Places)
+	if _, _, err = p.fill(ctx, summed(l, c, sums), keptRanges{}, o); err == nil {
+		err = p.Source.Check(ctx)
+	}
+	if err == nil {
+		err = seal(l, c, sums) // what belongs to no tensor has to be right too
 	}
 	if err = errors.Join(err, c.Close()); formats.CodeOf(err) == formats.Differs {
 		return false, nil
@@ -234,6 +245,37 @@ func (p *Plan) alreadyThere(ctx context.Context, t formats.Target, l formats.Lay
 		return false, err
 	}
 	return true, nil
+}
+
+// adding is a sink that adds up the checksums of what it takes.
+type adding struct {
+	sink
+	sums *formats.Sums
+}
+
+func (s adding) WriteAt(tensor int, p []byte, off int64) error {
+	s.sums.Add(tensor, p, off)
+	return s.sink.WriteAt(tensor, p, off)
+}
+
+// summed adds up checksums where the layout has a place for them.
+func summed(l formats.Layout, to sink, sums *formats.Sums) sink {
+	if l.Seal == nil {
+		return to
+	}
+	return adding{to, sums}
+}
+
+// seal ends a sink with the checksums of all tensors.
+func seal(l formats.Layout, to interface{ Seal([]uint32) error }, sums *formats.Sums) error {
+	if l.Seal == nil {
+		return to.Seal(nil)
+	}
+	crc, err := sums.All()
+	if err != nil {
+		return err
+	}
+	return to.Seal(crc)
 }
 
 // job is one chunk.

@@ -27,6 +27,8 @@ func (d *draft) names() error {
 		d.note(levelNote, m.Path(), "names and types kept", "the source holds "+m.Foreign)
 	case d.o.KeepNames:
 		d.keep = true
+	case m.Bare:
+		return m.Stated()
 	case m.Family == nil:
 		d.keep = true
 		what := "no config says what it is"
@@ -43,13 +45,13 @@ func (d *draft) names() error {
 		return err
 	}
 	if m.Scheme == d.t.Scheme { // nothing is derived from the parameters, so any will do
-		for i := range m.Tensors {
-			t := &m.Tensors[i]
-			it := roles[t.Name]
+		for _, n := range stored(m) {
+			it := roles[n.name]
 			if it == nil {
 				continue // dropped, with a note
 			}
-			it.name, it.parts, it.shape, it.from = t.Name, []Part{{From: t.Name}}, t.Shape, t.DType
+			it.take(n)
+			it.name = n.name
 			d.items = append(d.items, it)
 		}
 		return nil
@@ -72,13 +74,42 @@ func (d *draft) names() error {
 	return nil
 }
 
-// keepNames carries every stored tensor as it is called, and its role where its family knows it, so that ties can be judged.
+// keepNames carries every stored name as it is.
 func (d *draft) keepNames() error {
-	for i := range d.m.Tensors {
-		t := &d.m.Tensors[i]
-		d.items = append(d.items, &item{name: t.Name, shape: t.Shape, from: t.DType, parts: []Part{{From: t.Name}}})
+	for _, n := range stored(d.m) {
+		it := &item{name: n.name}
+		it.take(n)
+		d.items = append(d.items, it)
 	}
 	return nil
+}
+
+// member is a name of the source: a tensor's own, or one that shares the bytes of a tensor.
+type member struct {
+	name string
+	t    *formats.Tensor
+}
+
+// stored are all names of a checkpoint: those of tensors in file order, each followed by its aliases.
+func stored(m *arch.Model) []member {
+	also := map[string][]string{}
+	for _, a := range m.Aliases {
+		also[a.Of] = append(also[a.Of], a.Name)
+	}
+	var out []member
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
+		out = append(out, member{t.Name, t})
+		for _, name := range also[t.Name] {
+			out = append(out, member{name, t})
+		}
+	}
+	return out
+}
+
+// take makes an item a copy of what is stored.
+func (it *item) take(n member) {
+	it.parts, it.shape, it.from, it.shared = []Part{{From: n.t.Name}}, n.t.Shape, n.t.DType, n.name != n.t.Name
 }
 
 // roles finds the role of every stored tensor, by its name.
@@ -106,10 +137,21 @@ func (d *draft) roles() (map[string]*item, error) {
 	for k := range f.Fused {
 		u := &f.Fused[k]
 		for i := range m.Config.Layers {
-			name := strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i))
-			t := m.Lookup(name)
-			if name == "" || t == nil {
+			name := u.In(m.Scheme, i)
+			if name == "" {
 				continue
+			}
+			apart := f.Names(m.Scheme, u.Parts[0], i) != ""
+			t := m.Lookup(name)
+			if t == nil {
+				if first := f.Tensor(u.Parts[0]); !apart && (first.When == nil || first.When(m.Config)) {
+					bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
+				}
+				continue
+			}
+			if first := f.Tensor(u.Parts[0]); !apart && first.When != nil && !first.When(m.Config) {
+				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
+					Hinted("correct the config, or use --names keep"))
 			}
 			var rows int64
 			var want []int64
@@ -147,12 +189,12 @@ func (d *draft) roles() (map[string]*item, error) {
 			case !has && spec.Kind != arch.Factors:
 				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
 					Hinted("correct the config, or use --names keep"))
-				out[t.Name] = &item{spec: spec, layer: i} // once is enough: it is not unknown too
+				out[name] = &item{spec: spec, layer: i} // once is enough: it is not unknown too
 			default:
 				if e := d.checkShape(spec, t, padded[spec.Role]); e != nil {
 					bad(e)
 				}
-				out[t.Name] = &item{spec: spec, layer: i}
+				out[name] = &item{spec: spec, layer: i}
 			}
 		}
 	}
@@ -162,13 +204,13 @@ func (d *draft) roles() (map[string]*item, error) {
 			drop[strings.ReplaceAll(n, "{i}", fmt.Sprint(i))] = true
 		}
 	}
-	for _, t := range m.Tensors {
+	for _, n := range stored(m) {
 		switch {
-		case out[t.Name] != nil:
-		case drop[t.Name]:
-			d.note(levelNote, t.Name, "dropped", "a buffer that old versions of transformers saved; it is computed from the config")
+		case out[n.name] != nil:
+		case drop[n.name]:
+			d.note(levelNote, n.name, "dropped", "a buffer that old programs saved; it is computed from the config")
 		default:
-			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(t.Name, "").Hinted("--names keep copies it"))
+			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(n.name, "").Hinted("--names keep copies it"))
 		}
 	}
 	return out, errors.Join(errs...)
@@ -212,17 +254,15 @@ func (d *draft) renamed(roles map[string]*item) []*item {
 			out = append(out, constant(spec, name, spec.Value(m.Config)))
 		}
 	}
-	add := func(it *item, t *formats.Tensor) {
-		if it.name = it.spec.In(d.t.Scheme, it.layer); it.name == "" {
-			d.note(levelNote, t.Name, "not a tensor of the target", "it follows from the config")
+	add := func(it *item, n member) {
+		if it.name = it.spec.In(d.t.Scheme, it.layer); it.name == "" && f.FusedWith(d.t.Scheme, it.spec.Role) == nil {
+			d.note(levelNote, n.name, "not a tensor of the target", "it follows from the config")
 			return
 		}
-		it.from = t.DType
 		out = append(out, it)
 	}
-	for i := range m.Tensors {
-		t := &m.Tensors[i]
-		it := roles[t.Name]
+	for _, n := range stored(m) {
+		it := roles[n.name]
 		switch {
 		case it == nil: // dropped, with a note
 		case it.fused != nil:
@@ -230,13 +270,16 @@ func (d *draft) renamed(roles map[string]*item) []*item {
 			for _, r := range it.fused.Parts {
 				spec := f.Tensor(r)
 				hi := lo + spec.Shape[0](m.Config)
-				add(&item{spec: spec, layer: it.layer, shape: append([]int64{hi - lo}, t.Shape[1:]...),
-					parts: []Part{{From: t.Name, Ops: []Op{{Kind: "slice", Lo: lo, Hi: hi}}}}}, t)
+				part := &item{spec: spec, layer: it.layer}
+				part.take(n)
+				part.shape = append([]int64{hi - lo}, n.t.Shape[1:]...)
+				part.parts[0].Ops = []Op{{Kind: "slice", Lo: lo, Hi: hi}}
+				add(part, n)
 				lo = hi
 			}
 		default:
-			it.shape, it.parts = t.Shape, []Part{{From: t.Name}}
-			add(it, t)
+			it.take(n)
+			add(it, n)
 		}
 	}
 	return out

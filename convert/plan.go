@@ -1,5 +1,5 @@
 // Package convert is the life of a weight. A Plan is what a family's table makes of headers, config, options and evidence: data, pure, printable.
-// Its stages are names, ties, layout, dtypes and shards, one a file and in that order; evidence.go reads what they need to know beforehand,
+// Its stages are names, ties, layout, fuse, dtypes, share and shards, in that order; evidence.go reads what they need to know beforehand,
 // and exec.go copies views to their final offsets.
 package convert
 
@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/arch/config"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/view"
@@ -25,6 +26,7 @@ type Dialect string
 const (
 	SideFiles Dialect = "side files" // config.json and tokenizer files beside the weights
 	Keys      Dialect = "keys"       // metadata of the weights file
+	Params    Dialect = "params"     // TorchChat's params.json beside the weights
 )
 
 // TypeRule is how a target chooses the type of each tensor.
@@ -43,10 +45,16 @@ type Target struct {
 	Scheme  arch.Scheme
 	Dialect Dialect
 	Types   TypeRule
-	// Stem names the weights in a directory destination ("model").
-	Stem string
+	// Stem names the weights in a directory destination ("model"); File does so where the name is fixed and there are no shards.
+	Stem, File string
+	// Fixed is that what reads the files knows the shape of embedding and head, and wants the embedding.
+	Fixed bool
+	// Record is that a weights file alone holds its config.json as metadata.
+	Record bool
 	// Convention names the file in a directory destination by GGUF's convention: NAME-TYPE.
 	Convention bool
+	// Tied is how a tie is written: as one name or as two over one storage.
+	Tied formats.AliasRule
 	// Sorted puts the tensors of a file in the order of their names when they come from another scheme.
 	Sorted bool
 	// Shard is the default size of a shard in a directory destination, 0 for one file.
@@ -143,27 +151,31 @@ type Plan struct {
 	Want   map[string]bool // by tie group: is one copy stored?
 	// Factors are the rope divisors that the source stores as a tensor, nil if it has none.
 	Factors []float32
-	Flag    *bool // the tie flag that the target states, nil if it leaves it as it was
+	Flag    *bool  // the tie flag that the target states, nil if it leaves it as it was
+	Run     string // how to run the result, where there is one way
 	// ReadBytes and WriteBytes are what executing reads of tensors and writes of files.
 	ReadBytes, WriteBytes int64
 }
 
 // draft is a plan in the making: what the stages hand on.
 type draft struct {
-	m      *arch.Model
-	t      Target
-	o      Options
-	ev     *Evidence
-	dest   Destination
-	items  []*item
-	keep   bool // names are kept
-	notes  []formats.Note
-	groups []*Group
-	flag   *bool // the tie flag to write; nil leaves it
-	want   map[string]bool
-	saved  int64
-	file   []string // of each item
-	matrix dtype.Type
+	m     *arch.Model
+	t     Target
+	o     Options
+	ev    *Evidence
+	dest  Destination
+	items []*item
+	// aliases are names of the target that share the bytes of an item.
+	aliases []formats.Alias
+	keep    bool // names are kept
+	notes   []formats.Note
+	groups  []*Group
+	flag    *bool // the tie flag to write; nil leaves it
+	want    map[string]bool
+	saved   int64
+	file    []string // of each item
+	matrix  dtype.Type
+	stated  *config.Model // the parameters as the result states them, where that is not as the source does
 }
 
 // item is one tensor of the target.
@@ -177,6 +189,9 @@ type item struct {
 	ops   []Op
 	from  dtype.Type // as stored
 	to    dtype.Type
+	// shared says that the source holds it as another name of what an earlier item is made of. A target that can say so does.
+	shared bool
+	of     []*item // the parts of a join in the making
 }
 
 func (d *draft) note(level, subject, decision, because string) {
@@ -190,7 +205,7 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 	}
 	d := &draft{m: m, t: t, o: o, ev: ev, dest: dest, want: map[string]bool{}}
 	d.notes = append(d.notes, m.Notes...)
-	for _, stage := range []func(*draft) error{(*draft).names, (*draft).ties, (*draft).layout, (*draft).dtypes, (*draft).shards} {
+	for _, stage := range []func(*draft) error{(*draft).names, (*draft).ties, (*draft).layout, (*draft).fuse, (*draft).dtypes, (*draft).share, (*draft).shards} {
 		if err := stage(d); err != nil {
 			return nil, err
 		}
@@ -205,6 +220,7 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 		p.Target.Tensors = append(p.Target.Tensors, formats.Tensor{Name: it.name, DType: it.to, Shape: it.shape, Bytes: n, File: d.file[i], Offset: -1})
 		p.Steps = append(p.Steps, Step{Parts: it.parts, Ops: it.ops})
 	}
+	p.Target.Aliases = d.aliases
 	if err := d.dialect(p); err != nil {
 		return nil, err
 	}
@@ -270,7 +286,7 @@ func (p *Plan) identify() error {
 	enc := json.NewEncoder(h)
 	var errs []error
 	put := func(v any) { errs = append(errs, enc.Encode(v)) }
-	put("bowline.plan/1") // raised whenever the same steps would give other bytes
+	put("bowline.plan/2") // raised whenever the same steps would give other bytes
 	put(p.To.Name)
 	put(p.Source.Files)
 	for _, t := range p.Source.Tensors {
@@ -280,6 +296,7 @@ func (p *Plan) identify() error {
 		t := p.Target.Tensors[i]
 		put([]any{t.Name, t.DType, t.Shape, t.File, t.Offset, s})
 	}
+	put(p.Target.Aliases)
 	for _, f := range p.Layout.Files {
 		put([]any{f.Path, f.Bytes})
 		for _, part := range f.Parts {

@@ -13,6 +13,7 @@ import (
 // outcome is what the target is to hold of a tie group.
 type outcome struct {
 	embed, head *formats.Tensor // whose data each name gets; nil leaves the name out
+	alias       bool            // the head is another name of the embedding
 	flag        *bool           // nil writes none
 }
 
@@ -72,6 +73,9 @@ func (d *draft) decide(g *Group) (outcome, error) {
 	}
 	switch p := d.o.Ties; p {
 	case Keep:
+		if now.alias = g.Storage == "same"; now.alias && d.t.Format.Aliases != formats.SharedStorage {
+			return refuse("--ties auto, tie or untie", "%s and %s share one storage, which %s cannot say", g.SourceKey, g.TargetKeys[0], d.t.Name)
+		}
 		return now, nil
 	case TieAny, TieEmbed, TieHead:
 		if p == TieHead && g.head != nil {
@@ -167,7 +171,10 @@ func (d *draft) because(g *Group) string {
 
 // fits holds an outcome against what the target can say.
 func (d *draft) fits(g *Group, out *outcome) error {
-	if d.t.Format.Aliases != formats.Absence || d.keep && d.m.Scheme != d.t.Scheme { // no runtime reads kept names
+	if tied := out.head == nil && out.embed != nil; tied && d.t.Tied == formats.SharedStorage && d.o.Ties != Keep {
+		out.head, out.alias = out.embed, true
+	}
+	if !d.t.Fixed || d.keep && d.m.Scheme != d.t.Scheme { // no runtime reads kept names
 		return nil
 	}
 	refuse := func(code formats.Code, hint, format string, args ...any) error {
@@ -180,6 +187,7 @@ func (d *draft) fits(g *Group, out *outcome) error {
 		return refuse(formats.Tie, "--ties tie", "%s has no way to hold a head without an embedding", d.t.Name)
 	case !tied && !slices.Equal(out.embed.Shape, out.head.Shape):
 		return refuse(formats.BadShape, "", "got shape %v beside %v of %s: %s fixes the shape", out.head.Shape, out.embed.Shape, g.SourceKey, d.t.Name)
+	case d.t.Tied != formats.Absence: // a flag says what is meant, and there is no slot
 	case keep && tied && slot == arch.Required:
 		return refuse(formats.Tie, "--ties auto stores a copy", "%sneeds it, and the source does not hold it", runtime)
 	case keep && !tied && slot == arch.Forbidden:
@@ -233,6 +241,11 @@ func (d *draft) apply(g *Group, out outcome) {
 		case t != nil:
 			d.items[at].shape, d.items[at].from, d.items[at].parts = t.Shape, t.DType, []Part{{From: t.Name}}
 		}
+		for _, it := range d.items {
+			if it.name == name(role) {
+				it.shared = out.alias && role != g.tie.Source
+			}
+		}
 	}
 	before, after := int64(0), int64(0)
 	for _, t := range []*formats.Tensor{g.embed, g.head} {
@@ -245,6 +258,9 @@ func (d *draft) apply(g *Group, out outcome) {
 			after += t.Bytes
 		}
 	}
+	if out.alias {
+		after -= out.head.Bytes
+	}
 	if g.Storage == "same" {
 		before = g.embed.Bytes
 	}
@@ -252,7 +268,7 @@ func (d *draft) apply(g *Group, out outcome) {
 	set(g.tie.Source, out.embed)
 	set(g.tie.Targets[0], out.head)
 	d.flag = out.flag
-	d.want[g.ID] = out.head == nil || out.embed == nil
+	d.want[g.ID] = out.head == nil || out.embed == nil || out.alias
 }
 
 // Rejudge holds a written result against its plan: every tie group must be what was planned, and what the result declares must be what it
@@ -264,13 +280,13 @@ func (p *Plan) Rejudge(ctx context.Context, staged *arch.Model) error {
 		return err
 	}
 	// A single file has no config of its own; what lies beside it is not of this plan.
-	declares := p.Flag != nil && (p.Dest.Dir || p.To.Format.Aliases == formats.Absence)
+	declares := p.Flag != nil && (p.Dest.Dir || p.To.Tied == formats.Absence)
 	for _, g := range groups {
 		want, planned := p.Want[g.ID]
 		if !planned {
 			continue
 		}
-		if one := g.embed == nil || g.head == nil; one != want {
+		if one := g.embed == nil || g.head == nil || g.Storage == "same"; one != want {
 			errs = append(errs, formats.Errorf(formats.Tie, "the written file is %s, the plan wanted %s", g.Verdict, map[bool]string{true: "one copy", false: "two"}[want]).In(g.TargetKeys[0], ""))
 		} else if said := g.says(); declares && p.Dest.Dir && (said == nil || *said != *p.Flag) {
 			errs = append(errs, formats.Errorf(formats.Tie, "the written file does not state %s: %v at every level", g.tie.Flag, *p.Flag).In(g.TargetKeys[0], ""))

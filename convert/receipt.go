@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -71,19 +72,20 @@ type entry struct {
 	Off  int64  `json:"o"`
 	Len  int64  `json:"n"`
 	Sum  uint64 `json:"x,string"` // XXH3 of the bytes
+	crc  uint32 // their CRC-32, once they were read again
 }
 
 // keptRanges are the chunks that a resumed run need not make again.
 type keptRanges struct {
-	at      map[[2]int64]entry
-	account func(step int, n int64)
+	at   map[[2]int64]entry
+	keep func(entry) // accounts for it
 }
 
 // use reports whether a chunk is there, and accounts for it. Entries of other chunks, as another version of this tool cut them, are not used.
 func (k keptRanges) use(step int, off, n int64) bool {
 	e, ok := k.at[[2]int64{int64(step), off}]
 	if ok = ok && e.Len == n; ok {
-		k.account(step, n)
+		k.keep(e)
 	}
 	return ok
 }
@@ -103,13 +105,16 @@ type receipt struct {
 
 // stage opens the staging: a new one, or what an interrupted run of the same plan over the same source left, of which every chunk that
 // the receipt lists and whose bytes still have their digest is kept.
-func (p *Plan) stage(t formats.Target, l formats.Layout, src state, o ExecOptions) (*receipt, keptRanges, *formats.Writer, error) {
+func (p *Plan) stage(t formats.Target, l formats.Layout, src state, sums *formats.Sums, o ExecOptions) (*receipt, keptRanges, *formats.Writer, error) {
 	r := &receipt{fs: o.FS, path: beside(t, ".receipt"), at: time.Now()}
 	inputs := sourceFiles(p.Source)
 	if entries, ok := r.read(p.ID, src); ok {
 		w, err := formats.Reopen(o.FS, t, l, inputs)
 		if err == nil {
-			kept := keptRanges{at: map[[2]int64]entry{}, account: w.Account}
+			kept := keptRanges{at: map[[2]int64]entry{}, keep: func(e entry) {
+				w.Account(e.Step, e.Len)
+				sums.AddCRC(e.Step, e.Off, e.Len, e.crc)
+			}}
 			for _, e := range entries {
 				if e.Step < 0 || e.Step >= len(p.Steps) || e.Off < 0 || e.Len <= 0 || e.Len > p.Target.Tensors[e.Step].Bytes-e.Off {
 					continue
@@ -119,6 +124,7 @@ func (p *Plan) stage(t formats.Target, l formats.Layout, src state, o ExecOption
 				if _, dup := kept.at[key]; dup || w.ReadAt(e.Step, b, e.Off) != nil || xxh3.Hash(b) != e.Sum {
 					continue
 				}
+				e.crc = crc32.ChecksumIEEE(b)
 				kept.at[key] = e
 			}
 			return r, kept, w, nil
@@ -203,7 +209,7 @@ func (s recording) WriteAt(tensor int, p []byte, off int64) error {
 	if err := s.w.WriteAt(tensor, p, off); err != nil {
 		return err
 	}
-	e := entry{tensor, off, int64(len(p)), xxh3.Hash(p)}
+	e := entry{Step: tensor, Off: off, Len: int64(len(p)), Sum: xxh3.Hash(p)}
 	s.r.mu.Lock()
 	s.r.new = append(s.r.new, e)
 	s.r.bytes += e.Len

@@ -42,14 +42,20 @@ func (d *draft) shards() error {
 	if n > 1 && !d.dest.Dir && d.t.Format.IndexName(stem) != "" {
 		return formats.Errorf(formats.Usage, "the model does not fit one %s file of the --shard-size", d.t.Format.Name).Hinted("give a directory as the destination")
 	}
+	if n > 1 && d.t.File != "" {
+		return formats.Errorf(formats.Usage, "--shard-size: %s takes one file", d.t.Name)
+	}
 	for i, s := range shard {
 		if d.m.Foreign != "" && d.dest.Dir { // what reads these files knows them by name
 			d.file = append(d.file, d.m.Lookup(d.items[i].parts[0].From).File)
 			continue
 		}
 		name := d.t.Format.ShardName(stem, s, n)
-		if n == 1 && !d.dest.Dir {
+		switch {
+		case n == 1 && !d.dest.Dir:
 			name = filepath.Base(d.dest.Path)
+		case d.t.File != "":
+			name = d.t.File
 		}
 		d.file = append(d.file, name)
 	}

@@ -250,7 +250,7 @@ func Groups(m *arch.Model) []*Group {
 // declare collects what is said about the tie, and the column of the matrix that follows.
 func (g *Group) declare(m *arch.Model) {
 	g.Declared = []config.Declared{}
-	if m.Metadata.Get("general.architecture") != nil {
+	if m.Keyed {
 		// GGUF has no key: the head's absence declares the tie, its presence denies it, whatever a config beside it says.
 		tied := g.head == nil || g.tie.Slot == arch.Forbidden
 		g.Declared = append(g.Declared, config.Declared{Path: g.TargetKeys[0], Value: tied, Explicit: true})
@@ -260,6 +260,10 @@ func (g *Group) declare(m *arch.Model) {
 		for v, d := range g.tie.Default {
 			g.ClassDefault.Each[fmt.Sprint(v)] = d
 		}
+		g.Declared = append(g.Declared, m.Config.Tie...)
+	}
+	if m.Doc == nil && m.Params != nil { // TransformerArgs declares no tie unless it is told
+		g.ClassDefault = &ClassDefault{Value: false, Basis: "TorchChat, TransformerArgs", Each: map[string]bool{}}
 		g.Declared = append(g.Declared, m.Config.Tie...)
 	}
 	switch {
@@ -342,12 +346,17 @@ func (g *Group) Judge(c *Comparison) {
 	}
 }
 
+// states reports whether a level says something explicitly.
+func (g *Group) states(path string) bool {
+	return slices.ContainsFunc(g.Declared, func(d config.Declared) bool { return d.Path == path })
+}
+
 // Consistent reports whether what is declared explicitly, at every level, is what the file holds.
 func (g *Group) Consistent(m *arch.Model) (bool, string) {
 	switch {
 	case len(g.Declared) == 0 && g.column == colUnknown:
 		return false, "there is no config that could declare it"
-	case g.ClassDefault != nil && !slices.ContainsFunc(g.Declared, func(d config.Declared) bool { return d.Path == g.tie.Flag }):
+	case m.Doc != nil && m.Config != nil && !g.states(g.tie.Flag), m.Params != nil && !g.states(config.ParamsTie):
 		return false, "the flag " + g.tie.Flag + " is absent, and readers differ in what they assume"
 	}
 	if m.Scheme == arch.GGUF {

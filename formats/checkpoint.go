@@ -1,6 +1,7 @@
 package formats
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -17,6 +18,7 @@ type Checkpoint struct {
 	index   map[string]int
 	readers func(i int) (io.ReaderAt, error)
 	close   func() error
+	check   func(context.Context) error
 }
 
 // NewCheckpoint is for format packages. open gives the reader of Tensors[i], whose bytes 0 to Bytes-1 are the tensor in row-major,
@@ -27,6 +29,23 @@ func NewCheckpoint(dir string, h Header, open func(i int) (io.ReaderAt, error), 
 		c.index[t.Name] = i
 	}
 	return c
+}
+
+// OnCheck is for packages of formats whose files hold checksums of the tensors' data: f does what Check promises, and may run while
+// tensors are read. It returns c.
+func (c *Checkpoint) OnCheck(f func(context.Context) error) *Checkpoint {
+	c.check = f
+	return c
+}
+
+// Check compares the checksums that the files state of their tensors' data with what was read. A record of which any byte was read is
+// checked whole: what was not read of it is read now. Records of which nothing was read are left alone. All that are wrong come joined,
+// with code Mismatch. For formats without such checksums it does nothing. It comes before Close.
+func (c *Checkpoint) Check(ctx context.Context) error {
+	if c.check == nil {
+		return nil
+	}
+	return c.check(ctx)
 }
 
 // Lookup finds a stored tensor by its name or by an alias of it; nil if there is none.

@@ -49,9 +49,7 @@ type Format struct {
 	// ("model-00001-of-00003.safetensors"), else nil.
 	Siblings func(name string) []string
 	Limits   Limits
-	// Sums says that files hold checksums of the tensors' data. Open cannot compare them, since it reads no data.
-	Sums    bool
-	Aliases AliasRule
+	Aliases  AliasRule
 	// Layout says what the files of h will be, byte for byte but for the tensors' data. Tensors must name their File;
 	// their order in a file is their order in h. It is pure.
 	Layout func(h Header) (Layout, error)

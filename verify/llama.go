@@ -39,9 +39,9 @@ func llama(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	pairs := w.m.Family.Layouts[w.m.Scheme].Rope
-	window := 0
-	if w.m.Scheme != arch.GGUF { // the GGUF architecture has none, so the runtime attends to everything
+	layout := w.m.Family.Layouts[w.m.Scheme]
+	pairs, window := layout.Rope, 0
+	if layout.Window { // without, the runtime attends to everything
 		window = int(c.SlidingWindow)
 	}
 	heads, kv, d := int(c.Heads), int(c.KVHeads), int(c.HeadDim)

@@ -258,16 +258,7 @@ func (m *Model) ToHF(params []Param) []byte {
 			}
 			continue
 		}
-		switch {
-		case p.Int != nil:
-			kv[p.HF[0]] = strconv.FormatInt(*p.Int(m), 10)
-		case p.Float != nil:
-			kv[p.HF[0]] = formatFloat(*p.Float(m))
-		case p.Bool != nil:
-			kv[p.HF[0]] = strconv.FormatBool(*p.Bool(m))
-		case p.Str != nil:
-			kv[p.HF[0]] = Quote(*p.Str(m))
-		}
+		kv[p.HF[0]] = p.text(m)
 	}
 	var keys []string
 	for k := range kv {

@@ -84,18 +84,22 @@ func (m *Model) Major() int {
 // Param is one parameter: where it stands in config.json and in GGUF, and where in a Model.
 // Exactly one of Int, Float, Bool and Str is set.
 type Param struct {
-	HF    []string // keys of config.json, the first is the one to write
-	GGUF  string   // key after "{architecture}."; "" if GGUF has none
-	Int   func(*Model) *int64
-	Float func(*Model) *float64
-	Bool  func(*Model) *bool
-	Str   func(*Model) *string
+	HF   []string // keys of config.json, the first is the one to write
+	GGUF string   // key after "{architecture}."; "" if GGUF has none
+	// Params are keys of params.json: TorchChat's, which is written, and Meta's.
+	Params []string
+	Int    func(*Model) *int64
+	Float  func(*Model) *float64
+	Bool   func(*Model) *bool
+	Str    func(*Model) *string
 	// Default fills an absent value as transformers' class does; nil makes the parameter required.
 	Default func(*Model)
 	// Null is what an explicit null means; nil is the same as absent.
 	Null func(*Model)
 	// GGUFDefault does the same as llama.cpp's loader; nil means Default.
 	GGUFDefault func(*Model)
+	// ParamsDefault does the same as TorchChat's TransformerArgs; nil makes the key required in params.json.
+	ParamsDefault func(*Model)
 	// Needed marks a key that llama.cpp's loader insists on.
 	Needed bool
 	// Repeats marks a key that says again what an earlier one said: read, it must agree.

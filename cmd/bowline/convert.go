@@ -224,4 +224,7 @@ func printConvert(c *cli.Context, r *bowline.ConvertReport) {
 	if r.Verification != nil {
 		fmt.Fprintln(w, r.Verification.Line())
 	}
+	if r.Run != "" {
+		fmt.Fprintf(w, "run: %s\n", formats.Escape(r.Run, 4000))
+	}
 }

@@ -37,7 +37,7 @@ type checkpoint struct {
 
 // view is where a tensor's bytes are.
 type view struct {
-	f      fsio.File
+	data   *data
 	tensor *tensor
 }
 
@@ -77,7 +77,7 @@ func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpo
 		v := c.views[tensors[i].Name]
 		return v.reader(), nil
 	}
-	return formats.NewCheckpoint(opened.Dir, c.Header, reader, opened.Close), nil
+	return formats.NewCheckpoint(opened.Dir, c.Header, reader, opened.Close).OnCheck(c.check), nil
 }
 
 // file adds what one file holds.
@@ -125,7 +125,7 @@ func (c *checkpoint) file(f fsio.File, name string, size int64) {
 	if n := parts.unused(m); n != "" {
 		c.Notes = append(c.Notes, formats.Note{Subject: name, Decision: "some records are not read", Because: n})
 	}
-	c.add(f, name, w.found, base)
+	c.add(name, w.found, base, a.datas(f, parts))
 }
 
 // in is the problem as an error. base is where the pickle starts in the file, negative for one that is compressed and starts at ^base.
@@ -184,8 +184,8 @@ type share struct {
 	view       string
 }
 
-// add makes tensors and aliases of what a file holds, the tensors in the order of their bytes.
-func (c *checkpoint) add(f fsio.File, name string, list []found, base int64) {
+// add makes tensors and aliases of what a file holds, the tensors in the order of their bytes. datas gives the record of a storage.
+func (c *checkpoint) add(name string, list []found, base int64, datas func(*storage) *data) {
 	path := filepath.Join(c.dir, name)
 	first := make(map[share]string, len(list))
 	before, aliases := len(c.Tensors), len(c.Aliases)
@@ -219,7 +219,7 @@ func (c *checkpoint) add(f fsio.File, name string, list []found, base int64) {
 	for _, x := range added {
 		t := x.tensor
 		c.names[x.name] = int32(len(c.Tensors))
-		c.views[x.name] = view{f, t}
+		c.views[x.name] = view{datas(t.storage), t}
 		c.Tensors = append(c.Tensors, formats.Tensor{Name: x.name, DType: t.dtype, Shape: t.shape, Bytes: t.bytes, File: name, Offset: t.start()})
 	}
 	for _, a := range c.Aliases[aliases:] {

@@ -230,6 +230,20 @@ func (p *parts) storage(key string) (at, n int64, ok bool) {
 	return r.data, r.size, true
 }
 
+// datas makes the data of storages, one for each.
+func (a *opened) datas(f io.ReaderAt, p *parts) func(*storage) *data {
+	made, unsummed := map[string]*data{}, a.unsummed()
+	return func(s *storage) *data {
+		d := made[s.key]
+		if d == nil {
+			r := p.data[s.key]
+			d = &data{f: f, path: a.path, name: r.name, at: r.data, bytes: r.size, want: r.crc, unknown: unsummed}
+			made[s.key] = d
+		}
+		return d
+	}
+}
+
 // unused tells of records that are not read.
 func (p *parts) unused(m *machine) string {
 	idle := 0

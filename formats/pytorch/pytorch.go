@@ -5,8 +5,9 @@
 // themselves. The zip archive around it is read strictly too: its directory and the headers of its records have to say the same, and
 // every byte has to belong to one of them, so that no two readers see two files.
 //
-// The checksums of the pickle and of the small records are verified when a file is opened. Those of the tensors are not: tensors are
-// read in pieces, in any order, by many readers, and a checksum needs all bytes in theirs.
+// Checksums of the pickle and of the small records are verified when a file is opened. Tensors are read in pieces, in any order, by many
+// readers: the checksum of each piece is taken as it is read, and Checkpoint.Check combines them, reads what is left of their records,
+// and compares. torch.load compares none. An archive written without checksums is read with a note.
 package pytorch
 
 import (
@@ -27,7 +28,6 @@ const (
 
 // Format is PyTorch's. Files are called .bin, .pt and .pth; shards and indexes always end in .bin.
 var Format = formats.Format{
-	Sums:      true,
 	Name:      "pytorch",
 	Suffix:    suffix,
 	Sniff:     sniff,

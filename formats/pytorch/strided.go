@@ -13,12 +13,12 @@ import (
 // reader gives the bytes of a tensor in row-major order.
 func (v view) reader() io.ReaderAt {
 	t := v.tensor
-	g := gather{src: v.f, start: t.start(), item: t.dtype.BlockBytes(), bytes: t.bytes}
+	g := gather{src: v.data, start: t.start(), item: t.dtype.BlockBytes(), bytes: t.bytes}
 	if t.bytes > 0 {
 		g.collapse(t.shape, t.stride)
 	}
 	if len(g.dims) == 0 || len(g.dims) == 1 && g.dims[0].src == 1 {
-		return formats.Range(v.f, g.start, t.bytes)
+		return formats.Range(v.data, g.start, t.bytes)
 	}
 	return g
 }

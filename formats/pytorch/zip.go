@@ -274,6 +274,8 @@ func (a *archive) entry(r record) *formats.Error {
 		return a.bad(formats.Unsupported, r.central, field, "got compression %d of record \"%s\", want 0 or 8", r.method, clip(r.name))
 	case r.method == stored && r.packed != r.size:
 		return a.bad(formats.Mismatch, r.central, field, "got %d bytes of record \"%s\", but %d packed, though it is not packed", r.size, clip(r.name), r.packed)
+	case r.size == 0 && r.crc != 0:
+		return a.bad(formats.Mismatch, r.central, field, "got checksum %08x of record \"%s\", which is empty, want 0", r.crc, clip(r.name))
 	}
 	return nil
 }

@@ -1,0 +1,20 @@
+package tokenizer
+
+// Prepends reports whether the post-processor of a tokenizer.json puts a token before every text, which is BOS where there is one.
+func Prepends(b []byte) (bool, error) {
+	d, err := parse("tokenizer.json", b)
+	if err != nil {
+		return false, err
+	}
+	procs, err := processors(d.post)
+	if err != nil {
+		return false, place(err, "tokenizer.json")
+	}
+	var v Vocab
+	for _, p := range procs {
+		if err := v.surround(p); err != nil {
+			return false, place(err, "tokenizer.json")
+		}
+	}
+	return len(v.Prefix) > 0, nil
+}
