@@ -12,7 +12,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -24,21 +26,26 @@ import (
 // llama is the size of a checkpoint with tied embeddings.
 type llama struct {
 	hidden, layers, heads, groups, ffn, vocab, shards int64
-	biases, sparse                                    bool // sparse: the data are holes
+	biases                                            bool
+	contents                                          contents
 }
 
 var models = map[string]llama{
-	"1b":         {2048, 16, 32, 8, 8192, 128256, 3, false, false},
-	"135m":       {576, 30, 9, 3, 1536, 49152, 1, false, false},
-	"granite-8b": {4096, 36, 32, 8, 14336, 49152, 4, true, true},
+	"1b":         {2048, 16, 32, 8, 8192, 128256, 3, false, random},
+	"135m":       {576, 30, 9, 3, 1536, 49152, 1, false, random},
+	"granite-8b": {4096, 36, 32, 8, 14336, 49152, 4, true, holes},
 }
 
 // makeInputs makes what the jobs need and is not there. Then it starts the program anew, because the memory that this took would
 // count as every child's.
-func makeInputs(dir string, todo []job) error {
+func makeInputs(dir, tool string, todo []job) error {
 	made := false
 	for _, j := range todo {
-		for _, name := range []string{strings.TrimSuffix(j.input, "-bare"), j.input} {
+		model, _, _ := strings.Cut(j.input, "-")
+		if _, ok := models[j.input]; ok {
+			model = j.input
+		}
+		for _, name := range slices.Compact([]string{model, j.input}) {
 			path := filepath.Join(dir, name)
 			if _, err := os.Stat(path); err == nil {
 				continue
@@ -46,7 +53,7 @@ func makeInputs(dir string, todo []job) error {
 			log.Printf("making %s", path)
 			made = true
 			tmp := path + ".part"
-			if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o777), makeInput(tmp, name)); err != nil {
+			if err := errors.Join(os.RemoveAll(tmp), os.MkdirAll(tmp, 0o777), makeInput(tmp, name, tool)); err != nil {
 				return err
 			}
 			if err := os.Rename(tmp, path); err != nil {
@@ -60,14 +67,25 @@ func makeInputs(dir string, todo []job) error {
 	return nil
 }
 
-func makeInput(dir, name string) error {
+func makeInput(dir, name, tool string) error {
+	of, form, _ := strings.Cut(name, "-")
+	of = filepath.Join(filepath.Dir(dir), of)
+	switch form {
+	case "bin":
+		return made(exec.Command(tool, "convert", of, filepath.Join(dir, "pytorch_model.bin"), "--quiet"), os.Symlink(filepath.Join(of, "config.json"), filepath.Join(dir, "config.json")))
+	case "gguf":
+		return made(exec.Command(tool, "convert", of, filepath.Join(dir, "x.gguf"), "--quiet", "--pre", "gpt-2"), os.Symlink(of, filepath.Join(dir, "hf")))
+	}
+	if name == "pair" {
+		return pair(dir)
+	}
 	if name == "20k" {
 		var h formats.Header
 		for i := range 20000 {
 			name := fmt.Sprintf("model.layers.%d.mlp.experts.%d.down_proj.weight", i/100, i%100)
 			h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: []int64{8, 16}, Bytes: 256, File: "model.safetensors"})
 		}
-		return write(dir, h, false)
+		return write(dir, h, random)
 	}
 	if of, ok := strings.CutSuffix(name, "-bare"); ok { // links to the model, without its tokenizer
 		list, err := filepath.Glob(filepath.Join(filepath.Dir(dir), of, "*"))
@@ -84,7 +102,27 @@ func makeInput(dir, name string) error {
 		"hidden_size": m.hidden, "num_hidden_layers": m.layers, "num_attention_heads": m.heads, "num_key_value_heads": m.groups, "intermediate_size": m.ffn,
 		"vocab_size": m.vocab, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
 		"attention_bias": m.biases, "mlp_bias": m.biases, "bos_token_id": m.vocab - 2, "eos_token_id": m.vocab - 1,
-	}), tokenizer(dir, int(m.vocab)), write(dir, m.header(), m.sparse))
+	}), tokenizer(dir, int(m.vocab)), write(dir, m.header(), m.contents))
+}
+
+// made runs a command that makes an input.
+func made(cmd *exec.Cmd, err error) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return err
+}
+
+// pair is a model of nothing but an embedding and an equal head.
+func pair(dir string) error {
+	const vocab, hidden = 128256, 2048
+	var h formats.Header
+	for _, name := range []string{"lm_head.weight", "model.embed_tokens.weight"} {
+		h.Tensors = append(h.Tensors, formats.Tensor{Name: name, DType: dtype.BF16, Shape: []int64{vocab, hidden}, Bytes: vocab * hidden * 2, File: "model.safetensors"})
+	}
+	err := writeJSON(dir, "config.json", map[string]any{"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "hidden_size": hidden, "num_hidden_layers": 0,
+		"num_attention_heads": 32, "intermediate_size": 64, "vocab_size": vocab, "tie_word_embeddings": true})
+	return errors.Join(err, write(dir, h, equal))
 }
 
 func writeJSON(dir, name string, v any) error {
@@ -127,8 +165,17 @@ func (m llama) header() (h formats.Header) {
 	return h
 }
 
+// contents are what the tensors of an input hold.
+type contents string
+
+const (
+	random contents = "random values"
+	equal  contents = "the same random values in each tensor"
+	holes  contents = "nothing, in a sparse file"
+)
+
 // write lays out a header and fills its tensors.
-func write(dir string, h formats.Header, sparse bool) error {
+func write(dir string, h formats.Header, with contents) error {
 	l, err := safetensors.Format.Layout(h)
 	r := rand.New(rand.NewPCG(1, uint64(len(h.Tensors))))
 	for i, file := range l.Files {
@@ -142,7 +189,10 @@ func write(dir string, h formats.Header, sparse bool) error {
 			err = errors.Join(err, err2)
 		}
 		for k, at := range l.Places {
-			if at.File == i && !sparse && err == nil {
+			if with == equal {
+				r = rand.New(rand.NewPCG(1, 2))
+			}
+			if at.File == i && with != holes && err == nil {
 				err = fill(io.NewOffsetWriter(f, at.Offset), h.Tensors[k], r)
 			}
 		}

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Command bench measures bowline as a whole process: beside the floor, which is cp of the same bytes and sync of the copies, and with
-// -peers beside programs that .ci/peers.sh installs. A table in Markdown goes to stdout, each run as it ends to stderr.
+// Command bench measures bowline as a whole process: beside the floor, which is cp of the same bytes and sync of the copies, or cat of them for
+// what only reads, and with -peers beside programs that .ci/peers.sh installs. A table in Markdown goes to stdout, each run as it ends to stderr.
 //
 //	go run ./bench -peers >table.md
 package main
@@ -23,10 +23,18 @@ import (
 type job struct {
 	name, input    string
 	bars           bars
-	floor          bool
+	floor          floor
 	tool           string // bowline's arguments
 	peer, peerArgs string // a script in testdata/peers and its arguments
 }
+
+// floor is what a job cannot do faster than.
+type floor string
+
+const (
+	copies floor = "cp; sync -d"
+	reads  floor = "cat"
+)
 
 // bars are what a job must keep to: times the floor, seconds, MiB. 0 is none.
 type bars struct{ ratio, wall, peak float64 }
@@ -38,14 +46,19 @@ const (
 
 // jobs are in the order of the table.
 var jobs = []job{
-	{"HF bf16 to GGUF bf16, 1.24 B", "1b", bars{1.5, 0, 64}, true, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
-	{"HF bf16 to GGUF bf16, 1.24 B, no tokenizer", "1b-bare", bars{1.5, 0, 64}, true, convert + "bf16", "", ""},
-	{"HF bf16 to GGUF bf16, 135 M", "135m", bars{0, 0, 64}, true, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
-	{"HF bf16 to GGUF Q8_0, 1.24 B", "1b", bars{}, true, convert + "q8_0", "llama.cpp convert_hf_to_gguf.py", script + "q8_0"},
-	{"inspect, 20,000 tensors", "20k", bars{0, 0.1, 0}, false, "inspect IN --quiet", "", ""},
-	{"inspect --tensors, 20,000 tensors", "20k", bars{}, false, "inspect IN --tensors --quiet", "", ""},
-	{"plan, Granite 8B Code", "granite-8b", bars{0, 0.1, 0}, false, "plan IN OUT/x.gguf --quiet", "", ""},
-	{"logits of 64 tokens, 135 M", "135m", bars{0, 2, 300}, false, "logits IN -o OUT/x.safetensors --quiet --tokens " + ids(),
+	{"HF bf16 to GGUF bf16, 1.24 B", "1b", bars{1.5, 0, 64}, copies, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
+	{"HF bf16 to GGUF bf16, 1.24 B, no tokenizer", "1b-bare", bars{1.5, 0, 64}, copies, convert + "bf16", "", ""},
+	{"HF bf16 to GGUF bf16, 135 M", "135m", bars{0, 0, 64}, copies, convert + "bf16", "llama.cpp convert_hf_to_gguf.py", script + "bf16"},
+	{"HF bf16 to GGUF Q8_0, 1.24 B", "1b", bars{}, copies, convert + "q8_0", "llama.cpp convert_hf_to_gguf.py", script + "q8_0"},
+	{"PyTorch bf16, one file, to safetensors, 1.24 B", "1b-bin", bars{1.3, 0, 64}, copies, "convert IN OUT/x --quiet", "", ""},
+	{"HF bf16 to TorchChat's model.pth, 1.24 B", "1b", bars{1.5, 0, 64}, copies, "convert IN OUT/x --to torchchat --quiet", "", ""},
+	{"ties of an equal pair, 2 x 0.5 GB", "pair", bars{1 / 0.8, 0, 64}, reads, "ties IN --quiet", "", ""},
+	{"diff with the same as GGUF, 2 x 1.24 B", "1b-gguf", bars{1 / 0.7, 0, 64}, reads, "diff IN/hf IN/x.gguf --quiet", "", ""},
+	{"hash, 1.24 B", "1b-bare", bars{0, 0, 64}, reads, "hash IN --quiet", "", ""},
+	{"inspect, 20,000 tensors", "20k", bars{0, 0.1, 0}, "", "inspect IN --quiet", "", ""},
+	{"inspect --tensors, 20,000 tensors", "20k", bars{}, "", "inspect IN --tensors --quiet", "", ""},
+	{"plan, Granite 8B Code", "granite-8b", bars{0, 0.1, 0}, "", "plan IN OUT/x.gguf --quiet", "", ""},
+	{"logits of 64 tokens, 135 M", "135m", bars{0, 2, 300}, "", "logits IN -o OUT/x.safetensors --quiet --tokens " + ids(),
 		"transformers, float32", "hf_load.py IN --out OUT/x.safetensors --tokens " + ids()},
 }
 
@@ -81,14 +94,17 @@ func bench(work string, todo []job, runs int, peers bool) error {
 	if err != nil {
 		return err
 	}
-	if err := makeInputs(filepath.Join(work, "in"), todo); err != nil {
-		return err
-	}
 	tool := filepath.Join(work, "bowline")
 	build := exec.Command("go", "build", "-trimpath", "-o", tool, "./cmd/bowline")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := os.MkdirAll(work, 0o777); err != nil {
+		return err
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build, at the module's root: %w\n%s", err, out)
+	}
+	if err := makeInputs(filepath.Join(work, "in"), tool, todo); err != nil {
+		return err
 	}
 	python, versions := "", ""
 	if peers {
@@ -111,22 +127,27 @@ func bench(work string, todo []job, runs int, peers bool) error {
 // measure runs the programs of a job in turns: A B A B.
 func measure(j job, work, tool, python string, runs int) ([]row, error) {
 	in, out := filepath.Join(work, "in", j.input), filepath.Join(work, "out")
-	if !models[j.input].sparse { // no run is to wait for reads from the disk
-		if out, err := exec.Command("sh", "-c", `cat "$0"/* >/dev/null`, in).CombinedOutput(); err != nil {
+	if models[j.input].contents != holes { // no run is to wait for reads from the disk
+		if out, err := exec.Command("sh", "-c", `find -L "$0" -type f -exec cat {} + >/dev/null`, in).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("reading %s: %w: %s", in, err, out)
 		}
 	}
 	var rows []row
-	if j.floor {
+	if j.floor != "" {
 		// The tool's own memory does not depend on the model; the tokenizer's does.
 		if st, err := os.Stat(filepath.Join(in, "tokenizer.json")); err == nil && j.bars.peak > 0 {
 			j.bars.peak += float64(st.Size()) / (1 << 20)
 		}
-		weights, err := filepath.Glob(filepath.Join(in, "*.safetensors"))
-		if err != nil {
-			return nil, err
+		var weights []string
+		for _, pattern := range []string{"*.safetensors", "*/*.safetensors", "*.gguf", "*.bin"} {
+			list, err := filepath.Glob(filepath.Join(in, pattern))
+			if err != nil {
+				return nil, err
+			}
+			weights = append(weights, list...)
 		}
-		rows = append(rows, row{job: j.name, program: "cp; sync -d", args: append([]string{"sh", "-c", `cp -L -t "$0" "$@" && sync -d "$0"/*`, "OUT"}, weights...)})
+		script := map[floor]string{copies: `cp -L -t "$0" "$@" && sync -d "$0"/*`, reads: `cat "$@" >/dev/null`}[j.floor]
+		rows = append(rows, row{job: j.name, program: string(j.floor), args: append([]string{"sh", "-c", script, "OUT"}, weights...)})
 	}
 	rows = append(rows, row{job: j.name, program: "bowline", bars: j.bars, args: append([]string{tool}, strings.Fields(j.tool)...)})
 	if python != "" && j.peer != "" {

@@ -1,24 +1,15 @@
 // Package diff compares the weights of two checkpoints, whatever their formats, names, layouts, types and ties: each tensor of the family in the
-// hub's form, with permutations and fusing undone by views.
+// hub's form, with permutations and fusing undone by views. What differs it explains where it can, and what a model is it makes a digest of.
 package diff
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"math"
 	"slices"
-	"strings"
-	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
-	"github.com/bowline-ml/bowline/view"
 )
 
 // Verdict is how a tensor compares.
@@ -27,7 +18,7 @@ type Verdict string
 // The verdicts.
 const (
 	Equal   Verdict = "equal"   // the same values
-	Cast    Verdict = "cast"    // B is A rounded to B's type
+	Cast    Verdict = "cast"    // one is the other rounded to its type: in Weights, B is A rounded to B's type
 	Within  Verdict = "within"  // B's noise is what its type is expected to add
 	Differs Verdict = "differs" // anything else
 	Missing Verdict = "missing" // only one has it
@@ -43,270 +34,235 @@ type Tensor struct {
 	MaxAbs    formats.Number `json:"max_abs"`
 	Differing int64          `json:"differing"` // elements
 	SQNR      formats.Number `json:"sqnr"`      // dB; 0 where the values are equal
+	// Transform makes B of A, nil unless one explains the difference.
+	Transform *string `json:"transform"`
+	// OK reports whether the difference is within the tolerance.
+	OK bool `json:"ok"`
+	// ShapeA and ShapeB are in the hub's orientation.
+	ShapeA []int64 `json:"shape_a"`
+	ShapeB []int64 `json:"shape_b"`
 }
-
-// expected is the signal to quantization noise of Gaussian rows in dB, by type. Source: measured over the reference codecs' output.
-var expected = map[dtype.Type]float64{
-	dtype.F16: 73.7, dtype.BF16: 55.6, dtype.Q8_0: 45.4, dtype.Q6_K: 35.0, dtype.Q5_K: 28.8, dtype.Q5_1: 28.4, dtype.Q5_0: 27.4,
-	dtype.Q4_K: 22.9, dtype.Q4_1: 22.1, dtype.Q4_0: 21.3,
-}
-
-// slack is how far below its type's expectation a tensor may be, in dB.
-const slack = 3
 
 // OK reports whether a verdict is no more than a change of type explains.
 func (v Verdict) OK() bool { return v == Equal || v == Cast || v == Within }
 
-// Weights compares every tensor of a's family, B judged as a conversion of A. It reads both checkpoints once. The list is in the order of the table.
+// Options are the choices of a comparison.
+type Options struct {
+	Tolerance Tolerance
+	Workers   int                     // 0 is one
+	Progress  func(done, total int64) // bytes of A
+}
+
+// Report is the comparison of two checkpoints. Tensors are those that both hold, in the order of the table and then of the files.
+type Report struct {
+	Equal   bool           `json:"equal"`
+	Tensors []Tensor       `json:"tensors"`
+	OnlyA   []string       `json:"only_a"`
+	OnlyB   []string       `json:"only_b"`
+	Notes   []formats.Note `json:"notes"`
+}
+
+// Differing counts the tensors that are not within the tolerance, those that only one holds too; total is all of them.
+func (r *Report) Differing() (n, total int) {
+	for _, t := range r.Tensors {
+		if !t.OK {
+			n++
+		}
+	}
+	only := len(r.OnlyA) + len(r.OnlyB)
+	return n + only, len(r.Tensors) + only
+}
+
+// Compare compares every tensor of two checkpoints and explains the differences. It reads both once, and again only what differs.
+func Compare(ctx context.Context, a, b *arch.Model, o Options) (*Report, error) {
+	x, y, err := readings(a, b)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Tensors: []Tensor{}, OnlyA: []string{}, OnlyB: []string{}, Notes: append(x.notes, y.notes...)}
+	var pairs []*pair
+	for _, p := range pairUp(x, y) {
+		switch {
+		case p.y == nil:
+			if !p.x.derived {
+				r.OnlyA = append(r.OnlyA, p.x.name)
+			}
+		case p.x == nil:
+			if !p.y.derived {
+				r.OnlyB = append(r.OnlyB, p.y.name)
+			}
+		case p.x.tied && p.y.tied: // one tensor on both sides, which is compared under the source's name
+		default:
+			pairs = append(pairs, newPair(p.x, p.y, o.Tolerance, true))
+		}
+	}
+	run := &runner{workers: o.Workers, progress: o.Progress}
+	if err := run.compare(ctx, pairs); err != nil {
+		return nil, err
+	}
+	if err := explain(ctx, run, pairs, x, y); err != nil {
+		return nil, err
+	}
+	for _, p := range pairs {
+		r.Tensors = append(r.Tensors, p.result)
+	}
+	n, _ := r.Differing()
+	r.Equal = n == 0
+	return r, nil
+}
+
+// Weights compares every tensor of a's family, B judged as a conversion of A. It reads both checkpoints once. The list is in the order of the table;
+// a tensor that only one has is in it, with the type that it has.
 func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, error) {
 	if a.Family == nil || b.Family != a.Family {
 		return nil, formats.Errorf(formats.Unsupported, "the two are not of one known family")
 	}
-	f := a.Family
+	var sides []*reading
 	for _, m := range []*arch.Model{a, b} {
-		if err := f.Check(m.Config, m.Scheme); err != nil {
+		if err := a.Family.Check(m.Config, m.Scheme); err != nil {
 			return nil, formats.Errors(err)[0].At(m.Path(), -1)
 		}
-	}
-	type pair struct{ x, y *logical }
-	var pairs []pair
-	var out []Tensor
-	for k := range f.Tensors {
-		spec := &f.Tensors[k]
-		layers := int64(1)
-		if spec.PerLayer() {
-			layers = max(a.Config.Layers, b.Config.Layers)
+		r, err := byTable(m, max(a.Config.Layers, b.Config.Layers))
+		if err != nil {
+			return nil, err
 		}
-		for i := range layers {
-			if spec.Name[arch.HF] == "" {
-				continue // follows from the config
-			}
-			x, err := find(a, spec, i)
-			if err != nil {
-				return nil, err
-			}
-			y, err := find(b, spec, i)
-			if err != nil {
-				return nil, err
-			}
-			if x == nil && y == nil {
+		sides = append(sides, r)
+	}
+	var out []Tensor
+	var pairs []*pair
+	var at []int
+	for _, p := range pairUp(sides[0], sides[1]) {
+		t := Tensor{Verdict: Missing}
+		for _, s := range []struct {
+			e    *entry
+			typ  *string
+			size *[]int64
+		}{{p.x, &t.DTypeA, &t.ShapeA}, {p.y, &t.DTypeB, &t.ShapeB}} {
+			if s.e == nil {
 				continue
 			}
-			t := Tensor{Name: spec.In(arch.HF, i), Verdict: Missing}
-			if x != nil {
-				t.DTypeA = string(x.dtype)
-			}
-			if y != nil {
-				t.DTypeB = string(y.dtype)
-			}
-			pairs = append(pairs, pair{x, y})
-			out = append(out, t)
-		}
-	}
-	scratches := sync.Pool{New: func() any { return new(scratch) }}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(workers, 1))
-	for i, p := range pairs {
-		if p.x == nil || p.y == nil {
-			continue
-		}
-		g.Go(func() error {
-			s := scratches.Get().(*scratch)
-			defer scratches.Put(s)
-			var err error
-			out[i], err = compare(ctx, out[i].Name, p.x, p.y, s)
-			return err
-		})
-	}
-	return out, g.Wait()
-}
-
-// logical is a tensor in the hub's layout.
-type logical struct {
-	view  view.View
-	dtype dtype.Type // as stored
-	as    dtype.Type // in the view
-	shape []int64
-}
-
-// find opens a role of a layer: its own tensor, a part of a fused one, or what it is tied to. Nil if there is none.
-func find(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
-	l, err := stored(m, spec, i)
-	for _, t := range m.Family.Ties {
-		if l != nil || err != nil {
-			break
-		}
-		switch {
-		case t.Source == spec.Role:
-			l, err = stored(m, m.Family.Tensor(t.Targets[0]), i)
-		case slices.Contains(t.Targets, spec.Role):
-			l, err = stored(m, m.Family.Tensor(t.Source), i)
-		}
-	}
-	return l, err
-}
-
-func stored(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
-	t := m.Lookup(spec.In(m.Scheme, i))
-	lo, hi := int64(0), int64(0)
-	if t == nil {
-		for _, u := range m.Family.Fused {
-			at := int64(0)
-			for _, r := range u.Parts {
-				rows := m.Family.Tensor(r).Shape[0](m.Config)
-				if r == spec.Role {
-					if t = m.Lookup(strings.ReplaceAll(u.Name[m.Scheme], "{i}", fmt.Sprint(i))); t != nil {
-						lo, hi = at, at+rows
-					}
-				}
-				at += rows
-			}
-			if t != nil {
+			if s.e.row < 0 || s.e.derived {
+				t.Name = "" // follows from the config, or unknown to the table
 				break
 			}
+			if s.e.opaque {
+				return nil, formats.Errorf(formats.BadDType, "values of type %s cannot be read", s.e.dtype).In(s.e.stored.Name, "").At(s.e.path, s.e.stored.Offset)
+			}
+			t.Name, *s.typ, *s.size = s.e.name, string(s.e.dtype), s.e.shape
 		}
+		if t.Name == "" {
+			continue
+		}
+		if p.x != nil && p.y != nil {
+			pairs, at = append(pairs, newPair(p.x, p.y, Tolerance{}, false)), append(at, len(out))
+		}
+		out = append(out, t)
 	}
-	if t == nil {
-		return nil, nil
+	err := (&runner{workers: workers}).compare(ctx, pairs)
+	for i, p := range pairs {
+		out[at[i]] = p.result
 	}
-	if !t.DType.CanDecode() {
-		return nil, formats.Errorf(formats.BadDType, "values of type %s cannot be read", t.DType).In(t.Name, "").At(m.Path(), t.Offset)
-	}
-	r, err := m.Open(t.Name)
-	if err != nil {
-		return nil, err
-	}
-	l := &logical{dtype: t.DType, as: t.DType, shape: t.Shape}
-	rows := int64(-1)
-	if len(t.Shape) > 0 {
-		rows = t.Shape[0]
-	}
-	if hi > rows && hi > lo || hi == lo && spec.Rotary != nil && rows != spec.Shape[0](m.Config) {
-		return nil, formats.Errorf(formats.BadShape, "got shape %v, want %d rows by the config", t.Shape, max(hi, spec.Shape[0](m.Config))).In(t.Name, "").At(m.Path(), t.Offset)
-	}
-	l.view = view.Source(r, t.Bytes, t.DType.BlockBytes())
-	permuted := spec.Rotary != nil && m.Family.Layouts[m.Scheme].Rope != m.Family.Layouts[arch.HF].Rope
-	if len(t.Shape) < 2 && t.DType.BlockElems() > 1 && (hi > lo || permuted) { // the elements of a block move one by one
-		l.as = dtype.F32
-		l.view = view.Cast(l.view, t.DType, l.as, new(atomic.Int64))
-	}
-	row := l.as.BlockBytes() // the rows of a vector that move are its elements
-	if len(t.Shape) > 1 {
-		row = l.bytes(t.Shape[len(t.Shape)-1])
-	}
-	if hi > lo {
-		l.shape = append([]int64{hi - lo}, t.Shape[1:]...)
-		l.view = view.Slice(l.view, lo, hi, row)
-	}
-	if permuted && row > 0 {
-		l.view = view.Rows(l.view, spec.Rotary(m.Config), view.Halve, row)
-	}
-	return l, nil
+	return out, err
 }
 
-// bytes is the size of values that fill whole blocks.
-func (l *logical) bytes(values int64) int64 { return values / l.as.BlockElems() * l.as.BlockBytes() }
-
-// cell is how many values are compared at once, be they rows or a part of one: a multiple of every type's block.
-const cell = 128 << 10
-
-// scratch is what a worker holds of two tensors: at most a cell of each.
-type scratch struct {
-	bx, by     []byte
-	vx, vy, vr []float64
-	narrow     []float32
-}
-
-// room is s with n elements of any value.
-func room[T any](s *[]T, n int64) []T {
-	if int64(cap(*s)) < n {
-		*s = make([]T, n)
+// readings reads both sides by one set of names: the hub's if a table knows them, else the stored ones. A side of no known family is read by the
+// other's table if that names all that it holds.
+func readings(a, b *arch.Model) (x, y *reading, err error) {
+	switch {
+	case known(a) && b.Family == nil && b.Foreign == "":
+		b = borrowed(a, b)
+	case known(b) && a.Family == nil && a.Foreign == "":
+		a = borrowed(b, a)
 	}
-	return (*s)[:n]
-}
-
-func compare(ctx context.Context, name string, x, y *logical, s *scratch) (Tensor, error) {
-	t := Tensor{Name: name, DTypeA: string(x.dtype), DTypeB: string(y.dtype), Verdict: Shape}
-	if fmt.Sprint(x.shape) != fmt.Sprint(y.shape) {
-		return t, nil
-	}
-	n, _ := formats.Elems(x.shape)
-	if n == 0 {
-		t.Verdict = Equal
-		return t, nil
-	}
-	cast := y.as == y.dtype && y.dtype.CanEncode() // blocks of elements that were moved cannot be made again
-	var sig, noise, most float64
-	for at := int64(0); at < n; at += cell {
-		if err := ctx.Err(); err != nil {
-			return t, err
-		}
-		k := min(cell, n-at)
-		bx, by, vx, vy := room(&s.bx, x.bytes(k)), room(&s.by, y.bytes(k)), room(&s.vx, k), room(&s.vy, k)
-		if err := errors.Join(read(x, bx, at), read(y, by, at)); err != nil {
-			return t, formats.Errorf(formats.IO, "%w", err).In(name, "")
-		}
-		x.as.DecodeWide(vx, bx)
-		y.as.DecodeWide(vy, by)
-		different := false
-		for i, v := range vx {
-			w := vy[i]
-			if math.Float64bits(v) == math.Float64bits(w) || v == w {
-				if !math.IsInf(v, 0) && v == v { // an infinity that both hold says nothing of the rest
-					sig += v * v
-				}
-				continue
-			}
-			different = true
-			t.Differing++
-			d := math.Abs(v - w)
-			if d > most || d != d {
-				most = d
-			}
-			sig += v * v
-			noise += d * d
-		}
-		if different && cast {
-			narrow, vr := room(&s.narrow, k), room(&s.vr, k)
-			for i, v := range vx {
-				narrow[i] = float32(v)
-			}
-			y.dtype.Encode(by, narrow)
-			y.dtype.DecodeWide(vr, by)
-			for i, v := range vr {
-				if v != vy[i] && !(v != v && vy[i] != vy[i]) {
-					cast = false
-					break
-				}
+	read := byName
+	if known(a) && known(b) && a.Family == b.Family {
+		for _, m := range []*arch.Model{a, b} {
+			if err := usable(m); err != nil {
+				return nil, nil, err
 			}
 		}
+		layers := max(a.Config.Layers, b.Config.Layers)
+		read = func(m *arch.Model) (*reading, error) { return byTable(m, layers) }
 	}
-	t.MaxAbs, t.SQNR = formats.Number(most), formats.Number(10*math.Log10(sig/noise))
-	switch want, known := expected[y.dtype]; {
-	case t.Differing == 0:
-		t.Verdict, t.SQNR = Equal, 0
-	case cast:
-		t.Verdict = Cast
-	case known && y.dtype != x.dtype && float64(t.SQNR) >= want-slack:
-		t.Verdict = Within
-	default:
-		t.Verdict = Differs
+	if x, err = read(a); err != nil {
+		return nil, nil, err
 	}
-	return t, nil
+	y, err = read(b)
+	return x, y, err
 }
 
-// read fills p with the values from at on.
-func read(l *logical, p []byte, at int64) error {
-	for done := int64(0); done < int64(len(p)); {
-		off := l.bytes(at) + done
-		n := min(l.view.Cut(off, int64(len(p))-done), int64(len(p))-done)
-		if n <= 0 {
-			return fmt.Errorf("at byte %d of %d: %w", off, l.view.Size(), io.ErrUnexpectedEOF)
-		}
-		if _, err := l.view.ReadAt(p[done:done+n], off); err != nil && err != io.EOF {
-			return err
-		}
-		done += n
+// borrowed is a checkpoint of no known family with the parameters of another, if the table of that names all its tensors. What the other declares
+// of its ties is not said of this one.
+func borrowed(from, m *arch.Model) *arch.Model {
+	c, err := from.Reread(m.Checkpoint, nil)
+	if err != nil || len(c.Strangers()) > 0 {
+		return m
 	}
-	return nil
+	config := *c.Config
+	config.Tie = nil
+	c.Config = &config
+	return c
 }
+
+// couple is the two that have one name; one may be nil.
+type couple struct{ x, y *entry }
+
+// pairUp finds what has one name on both sides: in the order of the table, then of the files, a's first.
+func pairUp(a, b *reading) []couple {
+	index := make(map[string]*entry, len(b.entries))
+	for _, e := range b.entries {
+		index[e.name] = e
+	}
+	var out []couple
+	for _, e := range a.entries {
+		out = append(out, couple{e, index[e.name]})
+		delete(index, e.name)
+	}
+	for _, e := range b.entries {
+		if index[e.name] != nil {
+			out = append(out, couple{nil, e})
+		}
+	}
+	place := func(c couple) (row int, at int64) {
+		e := c.x
+		if e == nil {
+			e = c.y
+		}
+		if e.row < 0 {
+			return 1 << 30, 0
+		}
+		return e.row, e.at
+	}
+	slices.SortStableFunc(out, func(p, q couple) int {
+		r, i := place(p)
+		s, j := place(q)
+		return cmp.Or(cmp.Compare(r, s), cmp.Compare(i, j))
+	})
+	return out
+}
+
+// newPair is a pair to be compared.
+func newPair(x, y *entry, tol Tolerance, both bool) *pair {
+	p := pairOf(x.logical, y.logical, tol, both)
+	p.result.Name = x.name
+	return p
+}
+
+func pairOf(x, y *logical, tol Tolerance, both bool) *pair {
+	if x.order == y.order && x.order != "" && x.dtype == y.dtype && x.as == y.as {
+		x, y = x.asStored(), y.asStored()
+	}
+	p := &pair{x: x, y: y, tol: tol, both: both}
+	p.result = Tensor{Name: x.name, DTypeA: string(x.dtype), DTypeB: string(y.dtype), ShapeA: dims(x.shape), ShapeB: dims(y.shape), Verdict: Shape}
+	return p
+}
+
+func dims(shape []int64) []int64 {
+	if shape == nil {
+		return []int64{}
+	}
+	return shape
+}
+
+// encodable are the types that values are tried in, to explain a difference.
+var encodable = []dtype.Type{dtype.BF16, dtype.F16, dtype.Q8_0}

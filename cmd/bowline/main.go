@@ -88,7 +88,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Suggest:                   true,
 		UseShortOptionHandling:    false,
 		DisableSliceFlagSeparator: true,
-		Commands:                  []*cli.Command{inspectCmd(), tiesCmd(), planCmd(), convertCmd(), verifyCmd(), logitsCmd(), demoCmd(), versionCmd()},
+		Commands:                  []*cli.Command{inspectCmd(), tiesCmd(), planCmd(), convertCmd(), diffCmd(), verifyCmd(), logitsCmd(), hashCmd(), demoCmd(), versionCmd()},
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              func(_ *cli.Context, err error, _ bool) error { return usage("%s", err) },
 		CommandNotFound:           nil,

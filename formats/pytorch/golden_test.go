@@ -91,6 +91,9 @@ func TestGolden(t *testing.T) {
 					t.Errorf("tensor %q: other bytes than torch has", x.Name)
 				}
 			}
+			if err := c.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
 			aliases := map[string]string{}
 			for _, a := range c.Aliases {
 				aliases[a.Name] = a.Of

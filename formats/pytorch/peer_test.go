@@ -129,4 +129,7 @@ func readBack(t *testing.T, fsys fsio.FS, name string, want loaded) {
 			t.Errorf("%s: tensor %q: other bytes", name, x.Name)
 		}
 	}
+	if err := c.Check(t.Context()); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/index"
 )
 
-// Ranges of a record that are remembered: small ones that touch no other are not, and none beyond so many. check reads them again.
+// Ranges of a record that are remembered: small ones that touch no other and no end are not, and none beyond so many. check reads them again.
 const (
 	minNoted = 16 << 10
 	maxNoted = 1024
@@ -49,63 +50,55 @@ func (d *data) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// note keeps the checksums of what is new in bytes of the record. Two readers of the same bytes may both take them; one is kept.
+// note keeps the checksums of what is new in bytes of the record.
 func (d *data) note(p []byte, off int64) {
 	if off < 0 || off+int64(len(p)) > d.bytes {
 		return
 	}
-	d.mu.Lock()
-	fresh := d.got.Gaps(off, off+int64(len(p)))
-	for i := 0; i < len(fresh); i++ {
-		if !d.worth(fresh[i]) {
-			fresh = append(fresh[:i], fresh[i+1:]...)
-			i--
+	for again := true; again; {
+		fresh := d.fresh(off, off+int64(len(p)))
+		for i, x := range fresh {
+			fresh[i].CRC = crc32.ChecksumIEEE(p[x.From-off : x.To-off])
 		}
+		again = !d.keep(fresh)
 	}
-	d.mu.Unlock()
-	if len(fresh) == 0 {
-		return
-	}
-	for i, x := range fresh {
-		fresh[i].CRC = crc32.ChecksumIEEE(p[x.From-off : x.To-off])
-	}
+}
+
+// fresh is what of a range is new and worth to be noted.
+func (d *data) fresh(from, to int64) []formats.Span {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return slices.DeleteFunc(d.got.Gaps(from, to), func(x formats.Span) bool { return !d.worth(x) })
+}
+
+// keep adds ranges that were fresh. It is false if another reader of some of these bytes has been faster: then the rest is still to be done.
+func (d *data) keep(fresh []formats.Span) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := true
 	for _, x := range fresh {
-		if d.worth(x) {
-			d.got, _ = d.got.Add(x)
+		if !d.worth(x) { // others have taken the entries
+			continue
 		}
+		var ok bool
+		d.got, ok = d.got.Add(x)
+		all = all && ok
 	}
+	return all
 }
 
 // worth reports whether a range is worth an entry, or needs none of its own.
 func (d *data) worth(x formats.Span) bool {
-	return x.To-x.From >= min(minNoted, d.bytes) && len(d.got) < maxNoted || d.got.Touch(x.From, x.To)
+	return x.To-x.From >= minNoted && len(d.got) < maxNoted || x.From == 0 || x.To == d.bytes || d.got.Touch(x.From, x.To)
 }
 
-// check reads what was not noted and compares the checksum of the whole record. buf is scratch.
+// check compares the checksum of the whole record. buf is scratch.
 func (d *data) check(ctx context.Context, buf []byte) error {
 	if d.unknown || !d.read.Load() {
 		return nil
 	}
-	d.mu.Lock()
-	gaps := d.got.Gaps(0, d.bytes)
-	d.mu.Unlock()
-	for _, g := range gaps {
-		for at := g.From; at < g.To; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			p := buf[:min(g.To-at, int64(len(buf)))]
-			if err := index.Full(d.f, p, d.at+at); err != nil {
-				return index.Failed(d.path, d.at+at, err).In("", d.name)
-			}
-			x := formats.Span{From: at, To: at + int64(len(p)), CRC: crc32.ChecksumIEEE(p)}
-			if !d.add(x) { // somebody reads the tensors meanwhile
-				return d.check(ctx, buf)
-			}
-			at = x.To
-		}
+	if err := d.rest(ctx, buf); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -114,6 +107,32 @@ func (d *data) check(ctx context.Context, buf []byte) error {
 			Hinted("the data was damaged after it was written: copy or download the file again")
 	}
 	return nil
+}
+
+// rest reads all that was not noted.
+func (d *data) rest(ctx context.Context, buf []byte) error {
+	for {
+		d.mu.Lock()
+		gaps := d.got.Gaps(0, d.bytes)
+		d.mu.Unlock()
+		if len(gaps) == 0 {
+			return nil
+		}
+		for at, end := gaps[0].From, gaps[0].To; at < end; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			p := buf[:min(end-at, int64(len(buf)))]
+			if err := index.Full(d.f, p, d.at+at); err != nil {
+				return index.Failed(d.path, d.at+at, err).In("", d.name)
+			}
+			x := formats.Span{From: at, To: at + int64(len(p)), CRC: crc32.ChecksumIEEE(p)}
+			if !d.add(x) {
+				break // somebody reads the tensors meanwhile: there are other gaps now
+			}
+			at = x.To
+		}
+	}
 }
 
 func (d *data) add(x formats.Span) (ok bool) {
