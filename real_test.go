@@ -41,7 +41,7 @@ func TestReal(t *testing.T) {
 		name string
 		run  func(*testing.T)
 	}{
-		{"tokenizer", r.tokenizer}, {"logits", r.logits}, {"values", r.lossless}, {"keys", r.keys}, {"cost", r.cost},
+		{"tokenizer", r.tokenizer}, {"logits", r.logits}, {"values", r.lossless}, {"keys", r.keys}, {"forms", r.forms}, {"cost", r.cost},
 	} {
 		t.Run(s.name, s.run)
 	}
@@ -315,4 +315,35 @@ func (r *realModel) cost(t *testing.T) {
 		}
 		r.table.add("bowline logits "+filepath.Base(path)+" --tokens @ids, 64 tokens", "wanted: at most 2 s, under 300 MiB", "%.2f s, peak RSS %d MiB", seconds, kib>>10)
 	}
+}
+
+// forms takes the model through every format and back. What it is must not change: every form has the digest of the first.
+func (r *realModel) forms(t *testing.T) {
+	digest := func(path string) (h struct{ Digest string }) {
+		r.command(t, &h, "hash", path)
+		return h
+	}
+	want, from := digest(r.source), r.hf
+	var names []string
+	for _, form := range []struct {
+		name  string
+		flags []string
+	}{
+		{"one.bin", nil},
+		{"torchchat", []string{"--to", "torchchat"}},
+		{"untied", []string{"--ties", "untie", "--shard-size", "200MB"}},
+		{"pytorch", []string{"--to", "pytorch", "--ties", "tie", "--shard-size", "150MB"}},
+		{"x.gguf", []string{"--dtype", "f32", "--pre", "smollm"}},
+		{"model.pth", []string{"--to", "torchchat", "--ties", "untie"}},
+		{"alone.safetensors", []string{"--ties", "tie"}},
+	} {
+		to := filepath.Join(r.dir, "forms", form.name)
+		r.command(t, nil, append([]string{"convert", from, to}, form.flags...)...)
+		if got := digest(to); got != want {
+			t.Errorf("%s: got digest %s, want %s", form.name, got.Digest, want.Digest)
+		}
+		names, from = append(names, form.name), to
+	}
+	r.command(t, nil, "diff", from, r.source)
+	r.table.add("hash of smollm2.gguf through "+strings.Join(names, ", "), "itself", "%s in each", want.Digest[:16])
 }

@@ -57,9 +57,11 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 		err = m.fromConfig()
 	case params != nil:
 		m.Params = params
-		err = m.fromParams()
+		if err = m.fromParams(); err == nil {
+			m.fromRecord()
+		}
 	default:
-		m.Bare = m.anonymous()
+		m.Bare = m.metas()
 	}
 	if err != nil || m.Config == nil {
 		return m, err
@@ -88,11 +90,13 @@ func (m *Model) documents(named string) (doc, params *config.Doc, err error) {
 	if doc, err = m.document(filepath.Join(m.Dir, "config.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, err
 	}
-	if params, err = m.document(filepath.Join(m.Dir, "params.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, err
-	}
-	if params != nil && !config.IsParams(params) {
-		params = nil // a name that others use too
+	if m.metas() { // the params.json beside other names is of another file
+		if params, err = m.document(filepath.Join(m.Dir, "params.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, err
+		}
+		if params != nil && !config.IsParams(params) {
+			params = nil // a name that others use too
+		}
 	}
 	if text, ok, _ := m.Metadata.Str(Record); ok && doc == nil && params == nil {
 		doc, err = config.Parse(m.path()+": extra/"+Record, []byte(text))
@@ -198,9 +202,39 @@ func (m *Model) fromParams() (err error) {
 	return nil
 }
 
-// anonymous reports whether a file without any config has the names of a scheme whose files are nothing without one: they tell neither the size of a
-// head nor the position encoding, and their layout is not the hub's.
-func (m *Model) anonymous() bool {
+// fromRecord takes the config.json that the weights file holds, which says more, where params.json, which comes first, says the same.
+func (m *Model) fromRecord() {
+	text, ok, _ := m.Metadata.Str(Record)
+	if !ok {
+		return
+	}
+	ignored := func(because string) {
+		m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], formats.Note{Subject: m.path() + ": extra/" + Record, Decision: "not read", Because: because})
+	}
+	doc, err := config.Parse(m.path()+": extra/"+Record, []byte(text))
+	if err != nil {
+		ignored(formats.Errors(err)[0].Message)
+		return
+	}
+	r := Model{Checkpoint: m.Checkpoint, Doc: doc}
+	if err := r.fromConfig(); err != nil || r.Config == nil {
+		ignored("it cannot be read as the config of a known family, and params.json says what is needed")
+		return
+	}
+	said := func(c *config.Model, v bool) bool {
+		return slices.ContainsFunc(c.Tie, func(d config.Declared) bool { return d.Value == v })
+	}
+	if len(config.Disagree(r.Config, m.Config, m.Params, r.Family.Params(r.Class))) > 0 || said(r.Config, true) && said(m.Config, false) || said(r.Config, false) && said(m.Config, true) {
+		ignored("params.json, which comes first, says something else")
+		return
+	}
+	r.Config.Tie = append(r.Config.Tie, m.Config.Tie...)
+	m.Doc, m.Family, m.Class, m.Config = r.Doc, r.Family, r.Class, r.Config
+}
+
+// metas reports whether the tensors have Meta's names, or TorchChat's. Such a file is nothing without its parameters: it tells neither the size of
+// a head nor the position encoding, and its layout is not the hub's.
+func (m *Model) metas() bool {
 	for _, f := range All() {
 		probe := Model{Checkpoint: m.Checkpoint, Family: f}
 		if max(probe.named(Meta), probe.named(TorchChat)) > max(probe.named(HF), len(f.Tensors)/2) {

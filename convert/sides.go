@@ -17,9 +17,12 @@ func (p *Plan) add(name string, b []byte) {
 
 // sideFiles copies the files beside the weights, with config.json brought up to date, or makes them from a GGUF file's keys.
 func (d *draft) sideFiles(p *Plan) error {
-	text, err := d.configJSON(p)
-	if err != nil {
-		return err
+	var text []byte
+	if d.dest.Dir || d.t.Record {
+		var err error
+		if text, err = d.configJSON(p); err != nil {
+			return err
+		}
 	}
 	if !d.m.Keyed {
 		p.Target.Metadata = d.metadata()
@@ -87,7 +90,7 @@ func (d *draft) metadata() formats.Metadata {
 		switch {
 		case !text:
 			d.note(levelNote, kv.Key, "not carried", "metadata of the target is text")
-		case kv.Key == arch.Record && d.m.Doc != nil: // its text is the result's config.json
+		case kv.Key == arch.Record && (d.m.Doc != nil || d.m.Params != nil): // what the result says is in its own config.json
 		case stored[kv.Key] && stored[of]:
 			d.note(levelNote, "__metadata__."+kv.Key, "not carried", "it says that the name is an alias, and the tensor is stored")
 		default:
