@@ -17,6 +17,7 @@ type TiesReport struct {
 	Architecture *string          `json:"architecture"`
 	Format       string           `json:"source_format"`
 	Groups       []*convert.Group `json:"groups"`
+	Reads        convert.Readings `json:"reads_as"` // what each program makes of the first group
 	Consistent   bool             `json:"consistent"`
 	Why          string           `json:"because"` // of Consistent
 	Index        IndexReport      `json:"index"`
@@ -31,15 +32,24 @@ type IndexReport struct {
 
 // Ties judges the tie groups of a checkpoint. It reads both members where both are stored.
 func Ties(ctx context.Context, src Source) (*TiesReport, error) {
+	return TiesWith(ctx, src, convert.JudgeOptions{})
+}
+
+// TiesWith is Ties with options.
+func TiesWith(ctx context.Context, src Source, o convert.JudgeOptions) (*TiesReport, error) {
 	var r *TiesReport
 	err := withModel(src, func(m *arch.Model) (err error) {
-		r, err = ties(ctx, m)
+		r, err = tiesWith(ctx, m, o)
 		return err
 	})
 	return r, err
 }
 
 func ties(ctx context.Context, m *arch.Model) (*TiesReport, error) {
+	return tiesWith(ctx, m, convert.JudgeOptions{})
+}
+
+func tiesWith(ctx context.Context, m *arch.Model, o convert.JudgeOptions) (*TiesReport, error) {
 	if err := m.Stated(); err != nil {
 		return nil, err
 	}
@@ -54,11 +64,14 @@ func ties(ctx context.Context, m *arch.Model) (*TiesReport, error) {
 	if m.Class != "" {
 		r.Architecture = &m.Class
 	}
-	groups, err := convert.Judged(ctx, m)
+	groups, err := convert.JudgedWith(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}
 	r.Groups = append(r.Groups, groups...)
+	if len(groups) > 0 {
+		r.Reads = groups[0].Reads
+	}
 	switch {
 	case m.Family == nil && m.Class == "":
 		r.Why = "there is no config that could declare a tie"

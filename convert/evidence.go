@@ -1,7 +1,6 @@
 package convert
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"math"
@@ -13,9 +12,10 @@ import (
 
 // Question is something that only data can tell and that the plan depends on.
 type Question struct {
-	Tie   string     // compare the members of this tie group
-	Exact string     // is every value of this tensor ...
-	In    dtype.Type // ... exact in this type?
+	Tie    string     // compare the members of this tie group
+	Digest bool       // and take their SHA-256
+	Exact  string     // is every value of this tensor ...
+	In     dtype.Type // ... exact in this type?
 	// Factors is a tensor of rope divisors, from which the parameters are found.
 	Factors string
 }
@@ -63,7 +63,7 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 		}
 		for _, g := range groups {
 			if g.ID == q.Tie && g.Needs() {
-				c, n, err := compare(ctx, m, g.embed, g.head)
+				c, n, err := compare(ctx, m, g.embed, g.head, q.Digest)
 				if err != nil {
 					return nil, err
 				}
@@ -75,85 +75,11 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 	return ev, nil
 }
 
-// evidenceChunk is how much of each tensor is held at once.
-const evidenceChunk = 1 << 20
+// evidenceChunk is how much of each tensor a worker holds at once: two of them fit the cache of a core.
+const evidenceChunk = 256 << 10
 
 // maxListed bounds the rows that a report lists.
 const maxListed = 16
-
-// compare finds the relation of two matrices: bytes first, and only if they differ a second pass for the statistics. It returns how
-// many bytes it read.
-func compare(ctx context.Context, m *arch.Model, a, b *formats.Tensor) (*Comparison, int64, error) {
-	decodable := a.DType.CanDecode() && b.DType.CanDecode()
-	if len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[1] != b.Shape[1] || !a.DType.Known() || !decodable && a.DType != b.DType {
-		return &Comparison{Relation: Incomparable}, 0, nil
-	}
-	rows, cols := min(a.Shape[0], b.Shape[0]), a.Shape[1]
-	if rows == 0 || cols == 0 { // nothing to compare, and a row of nothing may claim any width
-		return &Comparison{Relation: Incomparable}, 0, nil
-	}
-	ra, err := m.Open(a.Name)
-	if err != nil {
-		return nil, 0, err
-	}
-	rb, err := m.Open(b.Name)
-	if err != nil {
-		return nil, 0, err
-	}
-	rowA, rowB := rowBytes(a), rowBytes(b)
-	read := int64(0)
-	step := max(1, evidenceChunk/max(rowA, rowB, 1))
-	bufA, bufB := make([]byte, step*rowA), make([]byte, step*rowB)
-	each := func(f func(r, n int64, pa, pb []byte) bool) error {
-		for r := int64(0); r < rows; r += step {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			n := min(step, rows-r)
-			pa, pb := bufA[:n*rowA], bufB[:n*rowB]
-			if err := readFull(ra, pa, r*rowA, m, a); err != nil {
-				return err
-			}
-			if err := readFull(rb, pb, r*rowB, m, b); err != nil {
-				return err
-			}
-			read += int64(len(pa) + len(pb))
-			if !f(r, n, pa, pb) {
-				return nil
-			}
-		}
-		return nil
-	}
-	if a.DType == b.DType {
-		same := true
-		if err := each(func(r, n int64, pa, pb []byte) bool { same = bytes.Equal(pa, pb); return same }); err != nil {
-			return nil, read, err
-		}
-		if same {
-			c := &Comparison{Relation: Equal, Distance: Distance{Scale: 1, MinRowCosine: 1}}
-			if a.Shape[0] != b.Shape[0] {
-				c.Relation = Prefix
-			}
-			return c, read, nil
-		}
-	}
-	if !decodable {
-		return &Comparison{Relation: Incomparable}, read, nil
-	}
-	var st stats
-	va, vb := make([]float64, cols), make([]float64, cols)
-	if err := each(func(r, n int64, pa, pb []byte) bool {
-		for i := range n {
-			a.DType.DecodeWide(va, pa[i*rowA:(i+1)*rowA])
-			b.DType.DecodeWide(vb, pb[i*rowB:(i+1)*rowB])
-			st.row(r+i, va, vb)
-		}
-		return true
-	}); err != nil {
-		return nil, read, err
-	}
-	return st.comparison(rows, a.Shape[0] == b.Shape[0]), read, nil
-}
 
 // stats accumulates the distance of two matrices, row by row.
 type stats struct {

@@ -118,7 +118,11 @@ func (d *draft) decide(g *Group) (outcome, error) {
 		d.note(c.level, g.TargetKeys[0], "stored as "+g.SourceKey, because)
 		return outcome{embed: g.head, flag: flag}, nil
 	case actOnce:
-		d.note(c.level, g.TargetKeys[0], "dropped: the target holds it once, as "+g.SourceKey, because)
+		decision := "dropped: the target holds it once, as " + g.SourceKey
+		if d.t.Tied == formats.SharedStorage {
+			decision = "one storage with " + g.SourceKey
+		}
+		d.note(c.level, g.TargetKeys[0], decision, because)
 		return outcome{embed: d.lossless(g, g.embed), flag: flag}, nil
 	case actSplit:
 		d.note(c.level, g.TargetKeys[0], "stored as a second copy", because)

@@ -74,6 +74,7 @@ type Distance struct {
 type Comparison struct {
 	Relation Relation
 	Distance Distance
+	Digests  map[string]string // by name; nil if not asked for
 }
 
 // action is what auto does.
@@ -186,17 +187,29 @@ type Group struct {
 	ID            string              `json:"id"`
 	SourceKey     string              `json:"source_key"`
 	TargetKeys    []string            `json:"target_keys"`
+	BiasPair      *string             `json:"bias_pair"` // no family has one
 	Declared      []config.Declared   `json:"declared"`
 	ClassDefault  *ClassDefault       `json:"class_default"`
+	AliasRecords  []AliasRecord       `json:"alias_records"`
 	Present       map[string]*Present `json:"present"`
 	Storage       string              `json:"storage_relation"`
 	ValueRelation *Relation           `json:"value_relation"`
+	Digest        map[string]string   `json:"digest"` // SHA-256 of the stored bytes, null if not asked for
 	Distance      *Distance           `json:"distance"`
+	Rows          Rows                `json:"rows"`
+	Quant         map[string]string   `json:"quant"`
 	Verdict       Verdict             `json:"verdict"`
 	Flags         []string            `json:"flags"`
 	Action        string              `json:"action"`
-	Notes         []string            `json:"reader_notes"`
+	ConfigWrites  []ConfigWrite       `json:"config_writes"` // these and what follows are what auto does for a Hugging Face directory
+	NamesDropped  []string            `json:"names_dropped"`
+	NamesWritten  []string            `json:"names_written"`
 	BytesSaved    int64               `json:"bytes_saved"`
+	BytesAdded    int64               `json:"bytes_added"`
+	ParamsTotal   int64               `json:"params_total"`  // a tied head counted again
+	ParamsUnique  int64               `json:"params_unique"` // each stored value once
+	Notes         []string            `json:"reader_notes"`
+	Reads         Readings            `json:"-"`
 	tie           *arch.Tie
 	cell          cell
 	column        declared
@@ -322,7 +335,7 @@ func (g *Group) Judge(c *Comparison) {
 	}
 	if c != nil && g.both {
 		r := c.Relation
-		g.ValueRelation = &r
+		g.ValueRelation, g.Digest = &r, c.Digests
 		if r != Incomparable {
 			d := c.Distance
 			g.Distance = &d
@@ -341,7 +354,7 @@ func (g *Group) Judge(c *Comparison) {
 	}
 	holdsTied := g.Verdict.Tied()
 	declaresTied := g.column == colTrue
-	if (g.column == colTrue || g.column == colFalse) && g.Verdict != UntiedEqual && g.Verdict != TiedDuplicate && g.Verdict != TiedAliased && holdsTied != declaresTied {
+	if (g.column == colTrue || g.column == colFalse) && g.Verdict != UntiedEqual && g.Verdict != TiedDuplicate && holdsTied != declaresTied {
 		g.flag("config_wrong")
 	}
 }
@@ -413,11 +426,21 @@ func (g *Group) Describe() string {
 
 // Judged finds and judges the tie groups of a model, reading both members where both are stored.
 func Judged(ctx context.Context, m *arch.Model) ([]*Group, error) {
+	return JudgedWith(ctx, m, JudgeOptions{})
+}
+
+// JudgeOptions are what to find out beyond the verdict.
+type JudgeOptions struct {
+	Digest bool // SHA-256 of members that are compared, which takes several times as long as comparing them
+}
+
+// JudgedWith is Judged with options.
+func JudgedWith(ctx context.Context, m *arch.Model, o JudgeOptions) ([]*Group, error) {
 	groups := Groups(m)
 	var qs []Question
 	for _, g := range groups {
 		if g.Needs() {
-			qs = append(qs, Question{Tie: g.ID})
+			qs = append(qs, Question{Tie: g.ID, Digest: o.Digest})
 		}
 		for _, n := range m.Dangling {
 			if g.embed != nil && slices.Contains(g.TargetKeys, n) {
@@ -431,6 +454,8 @@ func Judged(ctx context.Context, m *arch.Model) ([]*Group, error) {
 	}
 	for _, g := range groups {
 		g.Judge(ev.Ties[g.ID])
+		g.read(m)
+		g.describe(m)
 	}
 	return groups, nil
 }

@@ -47,6 +47,10 @@ var states = map[string]func(x *weights, embed, head string){
 		x.set(h, s.DType, s.Shape, b)
 		x.set(e, s.DType, []int64{s.Shape[0] + 5, s.Shape[1]}, append(slices.Clone(b), make([]byte, 5*s.Shape[1]*2)...))
 	},
+	"prefix, head shorter": func(x *weights, e, h string) {
+		s, b := x.get(e)
+		x.set(h, s.DType, []int64{s.Shape[0] - 5, s.Shape[1]}, b[:(s.Shape[0]-5)*s.Shape[1]*2])
+	},
 	"scaled": func(x *weights, e, h string) {
 		s, b := x.get(e)
 		v := narrow(values(s, b))

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/bowline-ml/bowline"
+	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/formats"
 )
 
@@ -23,6 +24,7 @@ Example:
 		Flags: common(
 			&cli.StringFlag{Name: "require", Usage: "`V`: tied, untied or consistent"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
+			&cli.BoolFlag{Name: "digest", Usage: "add the SHA-256 of matrices that are compared, which takes longer than comparing them"},
 			jsonFlag()),
 		Action: func(c *cli.Context) error {
 			args, err := operands(c, "SRC")
@@ -34,7 +36,7 @@ Example:
 					return err
 				}
 			}
-			r, err := bowline.Ties(c.Context, bowline.Source{Path: args[0], Config: c.String("config")})
+			r, err := bowline.TiesWith(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, convert.JudgeOptions{Digest: c.Bool("digest")})
 			if err != nil {
 				return err
 			}
@@ -80,10 +82,26 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 		} else if g.ValueRelation != nil {
 			fmt.Fprintf(w, "  values     %s\n", *g.ValueRelation)
 		}
+		for _, k := range append([]string{g.SourceKey}, g.TargetKeys...) {
+			if d := g.Digest[k]; d != "" {
+				fmt.Fprintf(w, "  sha256     %s %s\n", d, formats.Escape(k, 200))
+			}
+		}
 		if len(g.Flags) > 0 {
 			fmt.Fprintf(w, "  flags      %s\n", strings.Join(g.Flags, ", "))
 		}
 		fmt.Fprintf(w, "  convert    %s\n", g.Action)
+	}
+	if len(r.Groups) > 0 {
+		fmt.Fprintln(w, "read as")
+		for _, p := range r.Reads.Each() {
+			fmt.Fprintf(w, "  %-13s  %s\n", p.Name, readings[p.Reading])
+		}
+		for _, g := range r.Groups {
+			for _, n := range g.Notes {
+				fmt.Fprintf(w, "  note: %s\n", n)
+			}
+		}
 	}
 	state := "consistent"
 	if !r.Consistent {
@@ -93,4 +111,13 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 		state += ": " + r.Why
 	}
 	fmt.Fprintln(w, state)
+}
+
+// readings says each reading in words.
+var readings = map[convert.Reading]string{
+	convert.ReadTied:   "tied: the embedding is the head",
+	convert.ReadUntied: "untied: the stored head is the head",
+	convert.ReadRandom: "random: a matrix that is not stored is made up",
+	convert.ReadFails:  "fails",
+	"":                 "does not read it",
 }
