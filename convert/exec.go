@@ -1,12 +1,10 @@
 package convert
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
-	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/view"
 )
@@ -137,114 +134,6 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		return abandon(err)
 	}
 	return res, log.discard()
-}
-
-// whole is the layout of all files, side files included; release closes those that are copied.
-func (p *Plan) whole() (formats.Layout, func(), error) {
-	l := p.Layout
-	l.Files = append([]formats.FileLayout(nil), l.Files...)
-	var open []fsio.File
-	release := func() {
-		for _, f := range open {
-			f.Close() // opened for reading: nothing can be lost
-		}
-	}
-	for _, s := range p.Sides {
-		part := formats.Part{File: len(l.Files), Size: s.Bytes, Data: bytes.NewReader(s.Data)}
-		if s.From != "" {
-			path := filepath.Join(p.Source.Dir, s.From)
-			f, err := p.Source.FS.Open(path)
-			if err != nil {
-				return l, release, formats.Errorf(formats.IO, "%w", err).At(path, -1)
-			}
-			open = append(open, f)
-			st, err := f.Stat()
-			if err == nil && st.Size() != s.Bytes {
-				err = formats.Errorf(formats.Changed, "got %d bytes, want the %d that were planned", st.Size(), s.Bytes).At(path, -1)
-			}
-			if err != nil {
-				return l, release, err
-			}
-			part.Data = f
-		}
-		l.Files = append(l.Files, formats.FileLayout{Path: s.Path, Bytes: s.Bytes, Parts: []formats.Part{part}})
-	}
-	return l, release, nil
-}
-
-// occupied reports whether something is at the destination: an empty directory does not count.
-func occupied(fsys fsio.FS, t formats.Target) bool {
-	if _, err := fsys.Lstat(t.Dst); errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	if !t.Dir {
-		return true
-	}
-	list, err := fsys.ReadDir(t.Dst)
-	return err != nil || len(list) > 0
-}
-
-// beside is a name next to the destination that belongs to this plan's run, as package formats makes it.
-func beside(t formats.Target, suffix string) string {
-	return filepath.Join(filepath.Dir(t.Dst), "."+filepath.Base(t.Dst)+".bowline-"+t.ID+suffix)
-}
-
-// sweep removes what a run left beside a result that is complete because its last step, removing this, failed. What another run works on
-// is locked, and stays.
-func sweep(fsys fsio.FS, t formats.Target) error {
-	var names []string
-	for _, name := range []string{beside(t, ".receipt"), beside(t, "")} {
-		if st, err := fsys.Lstat(name); err == nil {
-			if st.IsDir() {
-				list, err := fsys.ReadDir(name)
-				if err != nil {
-					return formats.OutputError("list it", name, err)
-				}
-				for _, e := range list {
-					names = append(names, filepath.Join(name, e.Name()))
-				}
-			}
-			names = append(names, name)
-		}
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	held, err := fsys.Lock(beside(t, ".lock"))
-	if err != nil {
-		return nil // nothing is wrong with the result
-	}
-	for _, name := range names {
-		if err = fsys.Remove(name); err != nil {
-			err = formats.OutputError("remove", name, err)
-			break
-		}
-	}
-	return errors.Join(err, held.Close())
-}
-
-// alreadyThere reports whether the destination is byte for byte what the plan would write.
-func (p *Plan) alreadyThere(ctx context.Context, t formats.Target, l formats.Layout, o ExecOptions) (bool, error) {
-	c, err := formats.Compare(o.FS, t, l)
-	if formats.CodeOf(err) == formats.Differs {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	sums := formats.NewSums(l.Places)
-	if _, _, err = p.fill(ctx, summed(l, c, sums), keptRanges{}, o); err == nil {
-		err = p.Source.Check(ctx)
-	}
-	if err == nil {
-		err = seal(l, c, sums) // what belongs to no tensor has to be right too
-	}
-	if err = errors.Join(err, c.Close()); formats.CodeOf(err) == formats.Differs {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	return true, nil
 }
 
 // adding is a sink that adds up the checksums of what it takes.
@@ -383,76 +272,6 @@ func (p *Plan) overflows(lost []atomic.Int64) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// open chains the views of a step.
-func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
-	step, t := p.Steps[i], p.Target.Tensors[i]
-	var parts []view.View
-	cols, dt := int64(1), t.DType
-	for _, part := range step.Parts {
-		src := p.Source.Lookup(part.From)
-		r, err := p.Source.Open(part.From)
-		if err != nil {
-			return nil, err
-		}
-		dt = src.DType
-		if len(src.Shape) > 0 {
-			cols = src.Shape[len(src.Shape)-1]
-		}
-		if len(src.Shape) < 2 {
-			cols = dt.BlockElems() // a vector's rows are its elements; those of blocks the layout stage does not move
-		}
-		row := bytesOf(cols, dt)
-		unit := max(dt.BlockBytes(), 1) // not the row, which may be as large as the tensor
-		if moves(part.Ops) || moves(step.Ops) {
-			unit = row
-		}
-		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, lost)
-		if err != nil {
-			return nil, err
-		}
-		parts = append(parts, v)
-	}
-	row := bytesOf(cols, dt)
-	var v view.View
-	switch len(parts) {
-	case 0:
-		v = view.Const(nil)
-	case 1:
-		v = parts[0]
-	default:
-		v = view.Join(parts...)
-	}
-	return chain(v, step.Ops, &row, lost)
-}
-
-// moves reports whether operations take rows from where they are.
-func moves(ops []Op) bool {
-	return slices.ContainsFunc(ops, func(o Op) bool { return o.Kind == "rows" || o.Kind == "slice" })
-}
-
-// bytesOf is the size of values that fill whole blocks.
-func bytesOf(values int64, dt dtype.Type) int64 { return values / dt.BlockElems() * dt.BlockBytes() }
-
-// chain lays the operations over a view; row is the size of a row, which a cast changes.
-func chain(v view.View, ops []Op, row *int64, lost *atomic.Int64) (view.View, error) {
-	for _, op := range ops {
-		switch op.Kind {
-		case "rows":
-			v = view.Rows(v, op.Heads, op.Dir, *row)
-		case "slice":
-			v = view.Slice(v, op.Lo, op.Hi, *row)
-		case "cast":
-			v = view.Cast(v, op.From, op.To, lost)
-			*row = *row / op.From.BlockBytes() * op.From.BlockElems() / op.To.BlockElems() * op.To.BlockBytes()
-		case "const":
-			v = view.Const(op.Data)
-		default:
-			panic("convert: unknown operation " + op.Kind)
-		}
-	}
-	return v, nil
 }
 
 // sourceFiles are the files that a plan reads.

@@ -1,0 +1,79 @@
+package convert
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/bowline-ml/bowline/formats/dtype"
+	"github.com/bowline-ml/bowline/view"
+)
+
+// open chains the views of a step.
+func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
+	step, t := p.Steps[i], p.Target.Tensors[i]
+	var parts []view.View
+	cols, dt := int64(1), t.DType
+	for _, part := range step.Parts {
+		src := p.Source.Lookup(part.From)
+		r, err := p.Source.Open(part.From)
+		if err != nil {
+			return nil, err
+		}
+		dt = src.DType
+		if len(src.Shape) > 0 {
+			cols = src.Shape[len(src.Shape)-1]
+		}
+		if len(src.Shape) < 2 {
+			cols = dt.BlockElems() // a vector's rows are its elements; those of blocks the layout stage does not move
+		}
+		row := bytesOf(cols, dt)
+		unit := max(dt.BlockBytes(), 1) // not the row, which may be as large as the tensor
+		if moves(part.Ops) || moves(step.Ops) {
+			unit = row
+		}
+		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, lost)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, v)
+	}
+	row := bytesOf(cols, dt)
+	var v view.View
+	switch len(parts) {
+	case 0:
+		v = view.Const(nil)
+	case 1:
+		v = parts[0]
+	default:
+		v = view.Join(parts...)
+	}
+	return chain(v, step.Ops, &row, lost)
+}
+
+// moves reports whether operations take rows from where they are.
+func moves(ops []Op) bool {
+	return slices.ContainsFunc(ops, func(o Op) bool { return o.Kind == "rows" || o.Kind == "slice" })
+}
+
+// bytesOf is the size of values that fill whole blocks.
+func bytesOf(values int64, dt dtype.Type) int64 { return values / dt.BlockElems() * dt.BlockBytes() }
+
+// chain lays the operations over a view; row is the size of a row, which a cast changes.
+func chain(v view.View, ops []Op, row *int64, lost *atomic.Int64) (view.View, error) {
+	for _, op := range ops {
+		switch op.Kind {
+		case "rows":
+			v = view.Rows(v, op.Heads, op.Dir, *row)
+		case "slice":
+			v = view.Slice(v, op.Lo, op.Hi, *row)
+		case "cast":
+			v = view.Cast(v, op.From, op.To, lost)
+			*row = *row / op.From.BlockBytes() * op.From.BlockElems() / op.To.BlockElems() * op.To.BlockBytes()
+		case "const":
+			v = view.Const(op.Data)
+		default:
+			panic("convert: unknown operation " + op.Kind)
+		}
+	}
+	return v, nil
+}
