@@ -3,7 +3,48 @@ package kernels
 import "encoding/binary"
 
 // The K types: blocks of 256 values with two levels of scales.
-// Source: ggml-quants.c, dequantize_row_q4_K, _q5_K, _q6_K. Products are rounded one by one, before sums.
+// Source: ggml-quants.c, dequantize_row_q2_K, _q3_K, _q4_K, _q5_K, _q6_K. Products are rounded one by one, before sums.
+
+// DecodeQ2_K decodes len(dst) values, whole blocks of 84 bytes: 16 bytes of scales (low nibbles) and minima (high ones), 64 bytes of
+// bit pairs, d, dmin. Each half of a block is 32 bytes, whose lowest pairs are its first 32 values; 16 values share a scale.
+func DecodeQ2_K(dst []float32, src []byte) {
+	for ; len(dst) >= 256; dst, src = dst[256:], src[84:] {
+		d, dmin := f16Value(binary.LittleEndian.Uint16(src[80:])), f16Value(binary.LittleEndian.Uint16(src[82:]))
+		for run, s := range src[:16] {
+			dl, ml := d*float32(s&15), float32(dmin*float32(s>>4))
+			var v [4]float32
+			for i := range v {
+				v[i] = float32(dl*float32(i)) - ml
+			}
+			out, shift := dst[16*run:16*run+16], run/2%4*2
+			for i, b := range src[16+run/8*32+run%2*16:][:16] {
+				out[i] = v[b>>shift&3]
+			}
+		}
+	}
+}
+
+// DecodeQ3_K decodes len(dst) values, whole blocks of 110 bytes: 32 bytes of third bits, 64 of bit pairs as in Q2_K, 12 of scales, d.
+// Bit j of byte i of the third bits belongs to value 32j+i; where it is 0, 4 is taken off. Scale i is 6 bits less 32: its low nibble
+// is in byte i%8, its upper pair in byte 8+i%4.
+func DecodeQ3_K(dst []float32, src []byte) {
+	for ; len(dst) >= 256; dst, src = dst[256:], src[110:] {
+		d := f16Value(binary.LittleEndian.Uint16(src[108:]))
+		third, scales := src[:32], src[96:108]
+		for run := range 16 {
+			dl := d * float32(int32(scales[run%8]>>(run/8*4)&15|scales[8+run%4]>>(run/4*2)&3<<4)-32)
+			var v [8]float32
+			for i := range v {
+				v[i] = dl * float32(i-4)
+			}
+			out, shift := dst[16*run:16*run+16], run/2%4*2
+			pairs, high := src[32+run/8*32+run%2*16:][:16], third[run%2*16:][:16]
+			for i, b := range pairs {
+				out[i] = v[b>>shift&3|high[i]>>(run/2)&1<<2]
+			}
+		}
+	}
+}
 
 // scales4K unpacks the eight scales and eight minima of Q4_K and Q5_K, 6 bits each: the first four of both fill the low 6 bits of
 // bytes 0-3 and 4-7; of the last four, bytes 8-11 hold the low nibbles and the top 2 bits of bytes 0-7 the rest.

@@ -74,3 +74,25 @@ func plainDecodeQ8(dst []float32, src []byte) {
 		}
 	}
 }
+
+// DecodeQ8_1 decodes len(dst) values, whole blocks of 36 bytes: those of Q8_0 with the sum of the values, a float16, after the scale.
+// Source: ggml-common.h, block_q8_1. llama.cpp only makes and multiplies such blocks.
+func DecodeQ8_1(dst []float32, src []byte) {
+	for ; len(dst) >= q8Values; dst, src = dst[q8Values:], src[36:] {
+		d := f16Value(binary.LittleEndian.Uint16(src))
+		for i, b := range src[4:36] {
+			dst[i] = float32(int8(b)) * d
+		}
+	}
+}
+
+// DecodeQ8_K decodes len(dst) values, whole blocks of 292 bytes: a float32 scale, 256 int8, and 16 sums that are not needed.
+// Source: ggml-quants.c, dequantize_row_q8_K.
+func DecodeQ8_K(dst []float32, src []byte) {
+	for ; len(dst) >= 256; dst, src = dst[256:], src[292:] {
+		d := math.Float32frombits(binary.LittleEndian.Uint32(src))
+		for i, b := range src[4:260] {
+			dst[i] = d * float32(int8(b))
+		}
+	}
+}

@@ -23,18 +23,45 @@ const (
 	BOOL    Type = "BOOL"
 	F8_E4M3 Type = "F8_E4M3"
 	F8_E5M2 Type = "F8_E5M2"
+
+	F8_E8M0     Type = "F8_E8M0"
+	F8_E4M3FNUZ Type = "F8_E4M3FNUZ"
+	F8_E5M2FNUZ Type = "F8_E5M2FNUZ"
+	F4          Type = "F4" // E2M1, two in a byte
+	F6_E2M3     Type = "F6_E2M3"
+	F6_E3M2     Type = "F6_E3M2"
+	C64         Type = "C64"
 )
 
 // GGUF block types.
 const (
-	Q4_0 Type = "Q4_0"
-	Q4_1 Type = "Q4_1"
-	Q5_0 Type = "Q5_0"
-	Q5_1 Type = "Q5_1"
-	Q8_0 Type = "Q8_0"
-	Q4_K Type = "Q4_K"
-	Q5_K Type = "Q5_K"
-	Q6_K Type = "Q6_K"
+	Q4_0    Type = "Q4_0"
+	Q4_1    Type = "Q4_1"
+	Q5_0    Type = "Q5_0"
+	Q5_1    Type = "Q5_1"
+	Q8_0    Type = "Q8_0"
+	Q8_1    Type = "Q8_1"
+	Q2_K    Type = "Q2_K"
+	Q3_K    Type = "Q3_K"
+	Q4_K    Type = "Q4_K"
+	Q5_K    Type = "Q5_K"
+	Q6_K    Type = "Q6_K"
+	Q8_K    Type = "Q8_K"
+	IQ1_S   Type = "IQ1_S"
+	IQ1_M   Type = "IQ1_M"
+	IQ2_XXS Type = "IQ2_XXS"
+	IQ2_XS  Type = "IQ2_XS"
+	IQ2_S   Type = "IQ2_S"
+	IQ3_XXS Type = "IQ3_XXS"
+	IQ3_S   Type = "IQ3_S"
+	IQ4_NL  Type = "IQ4_NL"
+	IQ4_XS  Type = "IQ4_XS"
+	TQ1_0   Type = "TQ1_0"
+	TQ2_0   Type = "TQ2_0"
+	MXFP4   Type = "MXFP4"
+	NVFP4   Type = "NVFP4"
+	Q1_0    Type = "Q1_0"
+	Q2_0    Type = "Q2_0"
 )
 
 // class is what the values of a type are.
@@ -118,11 +145,11 @@ func (t Type) Holds(from Type) bool {
 	case F64:
 		return from == F32 || F32.Holds(from)
 	case F32:
-		return from == F16 || from == BF16 || from == F8_E4M3 || from == F8_E5M2 || table[from].class == quantized
+		return from == F16 || from == BF16 || from == F8_E8M0 || F16.Holds(from) || table[from].class == quantized
 	case F16:
-		return from == F8_E4M3 || from == F8_E5M2
+		return from == F8_E4M3 || from == F8_E5M2 || from == F8_E4M3FNUZ || from == F8_E5M2FNUZ || from == F4
 	case BF16:
-		return from == F8_E4M3 || from == F8_E5M2
+		return from == F8_E8M0 || from != F16 && F16.Holds(from)
 	}
 	return false
 }
