@@ -56,9 +56,6 @@ func (d *draft) configJSON(p *Plan) ([]byte, error) {
 	if d.flag != nil || len(d.groups) > 0 && len(d.groups[0].Declared) > 0 { // keep leaves unsaid what the source does
 		c.Tie = []config.Declared{{Path: "tie_word_embeddings", Value: d.statesTied(), Explicit: true}}
 	}
-	if d.o.Ties == Keep && len(m.Config.Tie) == 0 && !m.Keyed { // what is not declared stays so
-		c.Tie = nil
-	}
 	d.stated = &c
 	if c.BOS == nil && c.EOS == nil && !m.Keyed {
 		d.note(levelWarn, "config.json", "states no bos_token_id and eos_token_id", "params.json does not tell them, and transformers takes its class's defaults")

@@ -1,11 +1,13 @@
 package convert_test
 
 import (
+	"archive/zip"
 	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -581,4 +583,232 @@ func layout(t *testing.T, file string) places {
 		}
 	}
 	return p
+}
+
+// sealed are the results that hold checksums of their tensors, and how they are asked for.
+var sealed = []struct {
+	name, dst string
+	o         bowline.ConvertOptions
+}{
+	{"one zip", "/out.bin", bowline.ConvertOptions{}},
+	{"one zip, F32", "/out.pth", bowline.ConvertOptions{Options: convert.Options{DType: "f32"}}},
+	{"shards", "/out", bowline.ConvertOptions{To: "pytorch", Options: convert.Options{ShardSize: 1_000_000}}},
+	{"TorchChat's", "/out", bowline.ConvertOptions{To: "torchchat"}},
+	{"TorchChat's, untied", "/out.pth", bowline.ConvertOptions{To: "torchchat", Options: convert.Options{Ties: convert.Untie, DType: "f16"}}},
+}
+
+// TestSealed makes the same bytes, checksums included, with any number of workers and however often it is interrupted.
+func TestSealed(t *testing.T) {
+	source := large(t).Tree()
+	for _, x := range sealed {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			var want map[string]string
+			for _, n := range []int{1, 2, 5} {
+				fsys := restore(source)
+				o := x.o
+				o.Workers = n
+				if _, err := run(fsys, "/big", x.dst, o); err != nil {
+					t.Fatal(err)
+				}
+				if want == nil {
+					want = fsys.Tree()
+				} else if err := sameTree(fsys.Tree(), want); err != nil {
+					t.Errorf("%d workers: %v", n, err)
+				}
+			}
+			total, zips := int64(0), 0
+			for name, content := range result(want, x.dst) {
+				if strings.HasPrefix(content, "PK") {
+					total += int64(len(content))
+					zips++
+					whole(t, name, content)
+				}
+			}
+			if zips == 0 || x.name == "shards" && zips < 3 {
+				t.Fatalf("got %d archives in %v", zips, slices.Sorted(maps.Keys(want)))
+			}
+			for _, cuts := range [][]int64{{1}, {total / 3}, {total - total/8}, {total / 4, total / 2}} {
+				fsys := restore(source)
+				o := x.o
+				o.Resumable = true
+				for _, at := range cuts {
+					if err := interrupt(fsys, "/big", x.dst, o, at); !errors.Is(err, context.Canceled) {
+						t.Fatalf("interrupted at %v: got %v, want context.Canceled", cuts, err)
+					}
+				}
+				r, err := run(fsys, "/big", x.dst, x.o)
+				if err != nil {
+					t.Errorf("interrupted at %v: %v", cuts, err)
+					continue
+				}
+				if !slices.ContainsFunc(r.Notes, func(n formats.Note) bool { return n.Decision == "resumed" }) {
+					t.Errorf("interrupted at %v: nothing was kept", cuts)
+				}
+				if err := sameTree(fsys.Tree(), want); err != nil {
+					t.Errorf("interrupted at %v: %v", cuts, err)
+				}
+			}
+			// What an interrupted run left is judged by its bytes: one that is wrong is made again.
+			fsys := restore(source)
+			o := x.o
+			o.Resumable = true
+			if err := interrupt(fsys, "/big", x.dst, o, total/2); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			for name, content := range fsys.Tree() {
+				if strings.Contains(name, ".bowline-") && strings.HasPrefix(content, "PK") {
+					flip(fsys, name, int64(len(content))/5)
+				}
+			}
+			if _, err := run(fsys, "/big", x.dst, x.o); err != nil {
+				t.Errorf("resumed over a wrong byte: %v", err)
+			} else if err := sameTree(fsys.Tree(), want); err != nil {
+				t.Errorf("resumed over a wrong byte: %v", err)
+			}
+		})
+	}
+}
+
+// whole reads every record of an archive with the checksums that it states, by Go's own reader.
+func whole(t *testing.T, name, content string) *zip.Reader {
+	t.Helper()
+	z, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	for _, f := range z.File {
+		r, err := f.Open()
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+		}
+		if err != nil || f.CRC32 == 0 && f.UncompressedSize64 > 0 || f.Method != zip.Store {
+			t.Errorf("%s: %s: checksum %08x, method %d: %v", name, f.Name, f.CRC32, f.Method, err)
+		}
+	}
+	return z
+}
+
+// wounds are the offsets of a byte of each kind in an archive.
+func wounds(t *testing.T, name, content string) map[string]int64 {
+	t.Helper()
+	out := map[string]int64{"the end": int64(len(content)) - 1}
+	for _, f := range whole(t, name, content).File {
+		at, err := f.DataOffset()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := ""
+		switch {
+		case strings.HasSuffix(f.Name, "/data/0"):
+			kind = "a tensor"
+		case strings.HasSuffix(f.Name, "/data.pkl"):
+			kind = "the pickle"
+		default:
+			continue
+		}
+		out["the first byte of "+kind] = at
+		out["the last byte of "+kind] = at + int64(f.UncompressedSize64) - 1
+		// Both headers end in the name; the checksum is 16 bytes before it in the local one and 30 in the directory's.
+		local := strings.LastIndex(content[:at], f.Name)
+		central := strings.LastIndex(content, f.Name)
+		if content[local-30:local-26] != "PK\x03\x04" || content[central-46:central-42] != "PK\x01\x02" {
+			t.Fatalf("%s: no headers where they should be", f.Name)
+		}
+		out["the checksum of "+kind] = int64(local) - 16
+		out["the checksum of "+kind+" in the directory"] = int64(central) - 30
+	}
+	return out
+}
+
+// TestSealedDestination runs a conversion again over its result: what is whole is up to date, and any byte that is not makes it another file.
+func TestSealedDestination(t *testing.T) {
+	start := disk(t, "checkpoints/granite-code").Tree()
+	for _, x := range sealed {
+		fsys := restore(start)
+		o := x.o
+		if o.ShardSize > 0 {
+			o.ShardSize = 100_000
+		}
+		if _, err := run(fsys, "/granite-code", x.dst, o); err != nil {
+			t.Fatal(err)
+		}
+		want := fsys.Tree()
+		if r, err := run(fsys, "/granite-code", x.dst, o); err != nil || !r.UpToDate {
+			t.Errorf("%s: run again: got %+v, %v, want up to date", x.name, r, err)
+		}
+		for name, content := range result(want, x.dst) {
+			if !strings.HasPrefix(content, "PK") {
+				continue
+			}
+			for what, at := range wounds(t, name, content) {
+				fsys := restore(want)
+				flip(fsys, name, at)
+				before := fsys.Tree()
+				if _, err := run(fsys, "/granite-code", x.dst, o); formats.CodeOf(err) != formats.Exists {
+					t.Errorf("%s: %s, a bit of %s: got %v, want %s", x.name, name, what, err, formats.Exists)
+				}
+				if err := sameTree(fsys.Tree(), before); err != nil {
+					t.Errorf("%s: %s, a bit of %s: %v", x.name, name, what, err)
+				}
+			}
+		}
+		for name, content := range result(want, x.dst) {
+			if strings.HasPrefix(content, "PK") {
+				flip(fsys, name, 1000)
+			}
+		}
+		o.Force = true
+		if _, err := run(fsys, "/granite-code", x.dst, o); err != nil {
+			t.Errorf("%s with --force: %v", x.name, err)
+		} else if err := sameTree(fsys.Tree(), want); err != nil {
+			t.Errorf("%s with --force: %v", x.name, err)
+		}
+	}
+}
+
+// TestWrongChecksum converts an archive of which one record is not what its checksum says: the record and the tensor are named, and nothing is
+// written.
+func TestWrongChecksum(t *testing.T) {
+	const norm = "model.layers.1.input_layernorm.weight"
+	fsys := disk(t, "checkpoints/granite-code")
+	if _, err := run(fsys, "/granite-code", "/in/pytorch_model.bin", bowline.ConvertOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	m := opened(t, fsys, "/in/pytorch_model.bin")
+	at := m.Lookup(norm).Offset
+	flip(fsys, "/in/pytorch_model.bin", at+1)
+	before := fsys.Tree()
+	record := ""
+	for _, f := range mustZip(t, before["/in/pytorch_model.bin"]).File {
+		if off, err := f.DataOffset(); err == nil && off == at {
+			record = f.Name
+		}
+	}
+	if record == "" {
+		t.Fatal("no record has the tensor's offset")
+	}
+	for _, x := range []struct {
+		dst string
+		o   bowline.ConvertOptions
+	}{{"/out", bowline.ConvertOptions{}}, {"/out.gguf", bowline.ConvertOptions{}}, {"/out.bin", bowline.ConvertOptions{}}, {"/out", bowline.ConvertOptions{To: "torchchat"}}, {"/a/b", bowline.ConvertOptions{Workers: 3}}} {
+		_, err := run(fsys, "/in/pytorch_model.bin", x.dst, x.o)
+		if formats.CodeOf(err) != formats.Mismatch || !strings.Contains(err.Error(), record) || !strings.Contains(err.Error(), norm) {
+			t.Errorf("%s: got %v, want %s, %s and %s", x.dst, err, formats.Mismatch, record, norm)
+		}
+		for name := range fsys.Tree() {
+			if _, ok := before[name]; !ok && !strings.HasSuffix(name, "/") {
+				t.Errorf("%s: %s was left", x.dst, name)
+			}
+		}
+	}
+}
+
+func mustZip(t *testing.T, content string) *zip.Reader {
+	t.Helper()
+	z, err := zip.NewReader(strings.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"io"
 	"os"
 	"path"
@@ -50,6 +51,7 @@ type weights struct {
 	tensors []formats.Tensor
 	data    map[string][]byte
 	md      formats.Metadata
+	aliases []formats.Alias // of the format that has them
 }
 
 // read takes all tensors of a file or directory into memory.
@@ -114,7 +116,7 @@ func (x *weights) get(name string) (formats.Tensor, []byte) {
 // put writes the tensors as one file; where the names and sizes go the format's own Layout says.
 func (x *weights) put(t testing.TB, m *fsio.Mem, name string) {
 	t.Helper()
-	h := formats.Header{Format: x.format.Name, Metadata: x.md}
+	h := formats.Header{Format: x.format.Name, Metadata: x.md, Aliases: x.aliases}
 	for _, s := range x.tensors {
 		s.File, s.Offset = path.Base(name), -1
 		h.Tensors = append(h.Tensors, s)
@@ -124,13 +126,19 @@ func (x *weights) put(t testing.TB, m *fsio.Mem, name string) {
 		t.Fatal(err)
 	}
 	b := make([]byte, l.Files[0].Bytes)
-	for _, p := range l.Files[0].Parts {
+	var crc []uint32
+	for i, s := range h.Tensors {
+		copy(b[l.Places[i].Offset:], x.data[s.Name])
+		crc = append(crc, crc32.ChecksumIEEE(x.data[s.Name]))
+	}
+	parts := l.Files[0].Parts
+	if l.Seal != nil {
+		parts = append(slices.Clone(parts), l.Seal(crc)...)
+	}
+	for _, p := range parts {
 		if _, err := p.Data.ReadAt(b[p.Offset:p.Offset+p.Size], 0); err != nil && err != io.EOF {
 			t.Fatal(err)
 		}
-	}
-	for i, s := range h.Tensors {
-		copy(b[l.Places[i].Offset:], x.data[s.Name])
 	}
 	m.Put(name, string(b))
 }

@@ -511,3 +511,235 @@ func TestHostile(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// Names in TorchChat's files.
+const (
+	tcQKV  = "layers.0.attention.wqkv.weight"
+	tcBias = "layers.1.attention.wqkv.bias"
+)
+
+// torchchat puts TorchChat's own granite-code at /tc, its tensors in a safetensors file so that they can be changed.
+func torchchat(t *testing.T, harm func(x *weights)) *fsio.Mem {
+	t.Helper()
+	fsys := disk(t, "torchchat/granite-code")
+	x := read(t, fsys, "/granite-code/model.pth")
+	if harm != nil {
+		harm(x)
+	}
+	x.put(t, fsys, "/tc/model.safetensors")
+	fsys.Put("/tc/params.json", fsys.Tree()["/granite-code/params.json"])
+	return fsys
+}
+
+// apart splits wqkv as Meta's files have it.
+func apart(x *weights) {
+	for _, kind := range []string{"weight", "bias"} {
+		for i := range 2 {
+			name := fmt.Sprintf("layers.%d.attention.wqkv.%s", i, kind)
+			s, b := x.get(name)
+			row := int64(len(b)) / s.Shape[0]
+			lo := int64(0)
+			for _, part := range []struct {
+				name string
+				rows int64
+			}{{"wq", 96}, {"wk", 32}, {"wv", 32}} { // 6 heads of 16, 2 key heads
+				shape := append([]int64{part.rows}, s.Shape[1:]...)
+				x.set(strings.Replace(name, "wqkv", part.name, 1), s.DType, shape, b[lo*row:(lo+part.rows)*row])
+				lo += part.rows
+			}
+			x.drop(name)
+		}
+	}
+}
+
+// TestSplitNames reads Meta's names, biases too: to the tensors that the Hugging Face source has, and to those that TorchChat's converter made.
+func TestSplitNames(t *testing.T) {
+	for _, x := range []struct {
+		name, params string // "" is TorchChat's own
+		at           string
+	}{
+		{"TorchChat's params.json", "", "/tc"},
+		{"Meta's keys", `{"dim": 96, "n_layers": 2, "n_heads": 6, "n_kv_heads": 2, "vocab_size": -1, "hidden_dim": 160, "norm_eps": 1e-05, "rope_theta": 10000000.0, "block_size": 512,
+			"attention_bias": true, "feed_forward_bias": true, "tie_word_embeddings": true}`, "/tc"},
+		{"a consolidated file", "", "/c/consolidated.00.pth"},
+	} {
+		fsys := torchchat(t, apart)
+		if x.params != "" {
+			fsys.Put("/tc/params.json", x.params)
+		}
+		if x.at != "/tc" {
+			if _, err := run(fsys, "/tc/model.safetensors", x.at, bowline.ConvertOptions{Options: convert.Options{KeepNames: true}}); err != nil {
+				t.Fatal(err)
+			}
+			fsys.Put("/c/params.json", fsys.Tree()["/tc/params.json"])
+		}
+		if m := opened(t, fsys, x.at); m.Scheme != "meta" {
+			t.Errorf("%s: got scheme %s, want meta", x.name, m.Scheme)
+		}
+		if _, err := run(fsys, x.at, "/out", bowline.ConvertOptions{}); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+			continue
+		}
+		sameWeights(t, x.name, read(t, fsys, "/out"), read(t, disk(t, "checkpoints/granite-code"), "/granite-code"))
+		if _, err := run(fsys, x.at, "/fused.pth", bowline.ConvertOptions{To: "torchchat"}); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+			continue
+		}
+		sameWeights(t, x.name+", fused", read(t, fsys, "/fused.pth"), read(t, fsys, "/granite-code/model.pth"))
+		if _, err := run(fsys, x.at, "/out.gguf", bowline.ConvertOptions{}); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+}
+
+// TestFusedTypes joins parts of different types in one that holds them all, and loses nothing.
+func TestFusedTypes(t *testing.T) {
+	var parts = []string{"attn_q", "attn_k", "attn_v"}
+	for _, x := range []struct {
+		name, dtype string
+		wide        map[string]dtype.Type // of parts of the first layer
+		want        dtype.Type
+	}{
+		{"all alike", "bf16", nil, dtype.BF16},
+		{"a wider part", "bf16", map[string]dtype.Type{"attn_k": dtype.F32}, dtype.F32},
+		{"two halves", "bf16", map[string]dtype.Type{"attn_v": dtype.F16}, dtype.F32},
+		{"blocks", "q8_0", nil, dtype.F32},
+		{"blocks and F32", "q8_0", map[string]dtype.Type{"attn_q": dtype.F32}, dtype.F32},
+		{"blocks, F16 and F32", "q8_0", map[string]dtype.Type{"attn_k": dtype.F16, "attn_v": dtype.F32}, dtype.F32},
+	} {
+		fsys := disk(t, "checkpoints/granite-code")
+		if _, err := run(fsys, "/granite-code", "/in.gguf", bowline.ConvertOptions{Options: convert.Options{DType: x.dtype}}); err != nil {
+			t.Fatal(err)
+		}
+		w := read(t, fsys, "/in.gguf")
+		for part, dt := range x.wide {
+			s, b := w.get("blk.0." + part + ".weight")
+			v := narrow(values(s, b))
+			for i := range v {
+				v[i] *= 1.003 // values that no narrower type holds
+			}
+			w.set(s.Name, dt, s.Shape, encode(dt, v))
+		}
+		w.put(t, fsys, "/in.gguf")
+		if _, err := run(fsys, "/in.gguf", "/out.pth", bowline.ConvertOptions{To: "torchchat"}); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+			continue
+		}
+		var want []float64 // both rotate adjacent pairs: the rows stay where they are
+		for _, part := range parts {
+			want = append(want, values(w.get("blk.0."+part+".weight"))...)
+		}
+		s, b := read(t, fsys, "/out.pth").get(tcQKV)
+		if s.DType != x.want || !slices.Equal(s.Shape, []int64{160, 96}) || !slices.Equal(values(s, b), want) {
+			t.Errorf("%s: got %s %v, want %s [160 96] and the values of the parts", x.name, s.DType, s.Shape, x.want)
+		}
+	}
+}
+
+// TestFusedShapes names what is wrong with a file of TorchChat's names, by those names.
+func TestFusedShapes(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		edits []string // of params.json
+		harm  func(x *weights)
+		want  map[string]formats.Code
+	}{
+		{name: "a layer without wqkv", harm: func(x *weights) { x.drop(tcQKV) }, want: map[string]formats.Code{tcQKV: formats.Missing}},
+		{name: "a layer without its bias", harm: func(x *weights) { x.drop(tcBias) }, want: map[string]formats.Code{tcBias: formats.Missing}},
+		{name: "rows too few", harm: func(x *weights) {
+			s, b := x.get(tcQKV)
+			x.set(tcQKV, s.DType, []int64{159, 96}, b[:159*96*2])
+		}, want: map[string]formats.Code{tcQKV: formats.BadShape}},
+		{name: "a vector where a matrix should be", harm: func(x *weights) {
+			s, b := x.get(tcQKV)
+			x.set(tcQKV, s.DType, []int64{160 * 96}, b)
+		}, want: map[string]formats.Code{tcQKV: formats.BadShape}},
+		{name: "a scalar where a vector should be", harm: func(x *weights) { x.set(tcBias, dtype.BF16, nil, make([]byte, 2)) }, want: map[string]formats.Code{tcBias: formats.BadShape}},
+		{name: "key heads that the config counts otherwise", edits: []string{"n_local_heads", "3"}, want: map[string]formats.Code{
+			tcQKV: formats.BadShape, "layers.1.attention.wqkv.weight": formats.BadShape, "layers.0.attention.wqkv.bias": formats.BadShape, tcBias: formats.BadShape}},
+		{name: "biases that the config denies", edits: []string{"attention_bias", "false"}, want: map[string]formats.Code{"layers.0.attention.wqkv.bias": formats.Mismatch, tcBias: formats.Mismatch,
+			"layers.0.attention.wo.bias": formats.Mismatch, "layers.1.attention.wo.bias": formats.Mismatch}},
+		{name: "biases of the MLP that the config denies", edits: []string{"feed_forward_bias", ""}, want: map[string]formats.Code{
+			"layers.0.feed_forward.w1.bias": formats.Mismatch, "layers.0.feed_forward.w2.bias": formats.Mismatch, "layers.0.feed_forward.w3.bias": formats.Mismatch,
+			"layers.1.feed_forward.w1.bias": formats.Mismatch, "layers.1.feed_forward.w2.bias": formats.Mismatch, "layers.1.feed_forward.w3.bias": formats.Mismatch}},
+		{name: "one that nobody knows", harm: func(x *weights) { x.set("layers.0.attention.extra", dtype.BF16, []int64{1}, make([]byte, 2)) },
+			want: map[string]formats.Code{"layers.0.attention.extra": formats.Unknown}},
+		{name: "a layer too many", harm: func(x *weights) {
+			s, b := x.get(tcQKV)
+			x.set("layers.2.attention.wqkv.weight", s.DType, s.Shape, b)
+		}, want: map[string]formats.Code{"layers.2.attention.wqkv.weight": formats.Unknown}},
+	} {
+		for _, o := range []struct{ dst, to string }{{"/out", ""}, {"/out.gguf", ""}, {"/out.pth", "torchchat"}} {
+			fsys := torchchat(t, x.harm)
+			if len(x.edits) > 0 {
+				edit(t, fsys, "/tc/params.json", x.edits...)
+			}
+			before := fsys.Tree()
+			_, err := run(fsys, "/tc", o.dst, bowline.ConvertOptions{To: o.to})
+			got := map[string]formats.Code{}
+			for _, e := range formats.Errors(err) {
+				got[e.Tensor] = e.Code
+			}
+			if fmt.Sprint(got) != fmt.Sprint(x.want) {
+				t.Errorf("%s to %s:\ngot  %v %v\nwant %v", x.name, o.dst, got, err, x.want)
+			}
+			if err := sameTree(fsys.Tree(), before); err != nil {
+				t.Errorf("%s to %s: %v", x.name, o.dst, err)
+			}
+		}
+	}
+}
+
+// TestInexpressible refuses what TransformerArgs cannot say, and writes nothing; what differs only beyond a stated length is a note. TorchChat's own
+// converter fails on the head sizes (testdata/torchchat, PROVENANCE).
+func TestInexpressible(t *testing.T) {
+	for _, x := range []struct {
+		name, dir string
+		edits     []string
+		says      []string // nil: it is done
+		note      string
+	}{
+		{name: "a head size of its own", dir: "checkpoints/llama3", says: []string{"head_dim", "12"}},
+		{name: "a head size of its own", dir: "checkpoints/mistral", says: []string{"head_dim", "14"}},
+		{name: "a head size of its own", dir: "checkpoints/smollm2", says: []string{"head_dim", "16"}},
+		{name: "linear rope and a head size", dir: "checkpoints/llama-linear", says: []string{"head_dim", "rope_scaling", "linear"}},
+		{name: "linear rope", dir: "torchchat/llama/hf", edits: []string{"rope_scaling", `{"type": "linear", "factor": 2.0}`}, says: []string{"rope_scaling", "linear"}},
+		{name: "dynamic rope", dir: "torchchat/llama/hf", edits: []string{"rope_scaling", `{"rope_type": "dynamic", "factor": 2.0}`}, says: []string{"rope_scaling", "dynamic"}},
+		{name: "yarn", dir: "torchchat/llama/hf", edits: []string{"rope_scaling", `{"rope_type": "yarn", "factor": 2.0}`}, says: []string{"rope_scaling", "yarn"}},
+		{name: "another activation", dir: "torchchat/llama/hf", edits: []string{"hidden_act", `"gelu"`}, says: []string{"hidden_act", "gelu"}},
+		{name: "a family that is not known", dir: "torchchat/granite/hf", says: []string{"TorchChat"}},
+		{name: "a sliding window", dir: "torchchat/llama/hf", edits: []string{"architectures", `["MistralForCausalLM"]`, "model_type", `"mistral"`, "sliding_window", "16"}, note: "beyond 16 tokens"},
+		{name: "a sliding window beyond all positions", dir: "torchchat/llama/hf", edits: []string{"architectures", `["MistralForCausalLM"]`, "model_type", `"mistral"`, "sliding_window", "4096"}},
+		{name: "as it is", dir: "torchchat/llama3-rope/hf"},
+	} {
+		name := "/" + x.dir[strings.LastIndex(x.dir, "/")+1:]
+		fsys := disk(t, x.dir)
+		if len(x.edits) > 0 {
+			edit(t, fsys, name+"/config.json", x.edits...)
+		}
+		before := fsys.Tree()
+		for _, dst := range []string{"/out", "/out.pth"} {
+			r, err := run(fsys, name, dst, bowline.ConvertOptions{To: "torchchat"})
+			if x.says == nil {
+				if err != nil {
+					t.Errorf("%s: %v", x.name, err)
+				} else if got := fmt.Sprint(r.Notes); x.note == "" && strings.Contains(got, "sliding") || !strings.Contains(got, x.note) {
+					t.Errorf("%s: got notes %v, want %q", x.name, r.Notes, x.note)
+				}
+				continue
+			}
+			if formats.CodeOf(err) != formats.Unsupported {
+				t.Errorf("%s: got %v, want %s", x.name, err, formats.Unsupported)
+				continue
+			}
+			for _, s := range x.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%s: got %v, want %q in it", x.name, err, s)
+				}
+			}
+			if err := sameTree(fsys.Tree(), before); err != nil {
+				t.Errorf("%s: %v", x.name, err)
+			}
+		}
+	}
+}
