@@ -34,7 +34,8 @@ var forbiddenNames = map[string]bool{
 	"_io.FileIO": true, "_io.open": true, "_io.open_code": true, "io.FileIO": true, "io.open": true, "io.open_code": true, "codecs.open": true,
 	"_pickle.load": true, "_pickle.loads": true, "pickle.load": true, "pickle.loads": true, "dill.load": true, "dill.loads": true,
 	"cloudpickle.load": true, "cloudpickle.loads": true, "joblib.load": true, "numpy.load": true, "torch.load": true, "torch.jit.load": true,
-	"torch.hub.load": true, "cProfile.run": true, "cProfile.runctx": true, "profile.run": true, "profile.runctx": true, "trace.Trace": true,
+	"torch.hub.load": true, "torch.hub.load_state_dict_from_url": true, "torch.hub.download_url_to_file": true, "torch.serialization.load": true,
+	"torch.utils.cpp_extension.load": true, "torch.utils.cpp_extension.load_inline": true, "doctest.debug_script": true, "cProfile.run": true, "cProfile.runctx": true, "profile.run": true, "profile.runctx": true, "trace.Trace": true,
 }
 
 // plain are names that need no note: what they make is no tensor and nobody misses it, or it is understood.

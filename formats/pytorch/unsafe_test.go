@@ -12,7 +12,7 @@ import (
 )
 
 // payloads are pickles that make a file called PWNED in Python, or would where what they name exists. The mark is the opcode that names what
-// must not be run. Python 3.11's pickle was given them all (-dump leaves them as files), and 22 made the file there without torch.
+// must not be run. Python 3.11's pickle was given them all (-dump leaves them as files), and 26 made the file there without torch.
 func payloads(path string) []struct {
 	name, pickle string
 	code         formats.Code
@@ -72,6 +72,18 @@ func payloads(path string) []struct {
 		{"as a value, never called", proto + dict("x", good(), "f", "¦"+global("os", "system")) + ".", unsafe},
 		{"as a factory", proto + global("collections", "defaultdict") + tuple("¦"+global("os", "system")) + "R.", unsafe},
 		{"by functools", proto + global("functools", "partial") + tuple("¦"+global("os", "system"), str("touch "+path)) + "R)R.", unsafe},
+		{"webbrowser", proto + "¦" + global("webbrowser", "open") + tuple(str("file://"+path)) + "R.", unsafe},
+		{"torch.hub.load", proto + "¦" + global("torch.hub", "load") + tuple(str(filepath.Dir(path)), str("f")) + "R.", unsafe},
+		{"torch.serialization.load", proto + "¦" + global("torch.serialization", "load") + tuple(str(path)) + "R.", unsafe},
+		{"a compiler", proto + "¦" + global("torch.utils.cpp_extension", "load_inline") + tuple(str("x"), str("int x;")) + "R.", unsafe},
+		{"codecs.open", proto + "¦" + global("codecs", "open") + tuple(str(path), str("w")) + "R.", unsafe},
+		{"by copyreg", proto + global("copyreg", "_reconstructor") + tuple("¦"+global("subprocess", "Popen"), global("builtins", "object"), "N") + "R.", unsafe},
+		{"as an array of numpy", proto + global("numpy.core.multiarray", "_reconstruct") + tuple("¦"+global("os", "system"), ints(0), str("b")) + "R.", unsafe},
+		{"in a scalar of numpy", proto + global("numpy.core.multiarray", "scalar") + tuple(global("numpy", "dtype")+tuple("¦"+global("os", "system")+shell+"R")+"R") + "R.", unsafe},
+		{"in the metadata of a tensor", proto + dict("x", v2(store, num(0), ints(1), ints(1), "\x89", "N", "¦"+global("os", "system")+shell+"R")) + ".", unsafe},
+		{"protocol 0", "¦cposix\nsystem\n(S'touch " + path + "'\ntR.", unsafe},
+		{"protocol 3", "\x80\x03¦" + global("posix", "system") + shell + "R.", unsafe},
+		{"protocol 5", "\x80\x05" + str("posix") + "\x94" + str("system") + "\x94¦\x93" + shell + "R.", unsafe},
 		{"after STOP", state() + "¦" + global("os", "system") + shell + "R.", formats.Trail},
 	}
 }
@@ -110,7 +122,7 @@ func TestPayloads(t *testing.T) {
 			t.Fatalf("%s: made %v (%v)", x.name, left, err)
 		}
 	}
-	if len(list) < 40 {
-		t.Errorf("got %d payloads, want at least 40", len(list))
+	if len(list) < 59 {
+		t.Errorf("got %d payloads, want at least 59", len(list))
 	}
 }
