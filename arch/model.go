@@ -351,20 +351,35 @@ func (m *Model) foreign() (string, error) {
 // foreignTensors recognises quantization by its side tensors. Suffixes: GPTQ and AWQ (qweight, qzeros, g_idx), compressed-tensors
 // (weight_packed, weight_scale), FP8 (weight_scale_inv), bitsandbytes (quant_state, absmax), PEFT (lora_A, lora_B).
 func foreignTensors(h *formats.Header) string {
-	for _, t := range h.Tensors {
-		for _, s := range []struct{ part, method string }{
-			{".lora_A.", "adapter (LoRA tensors)"}, {".lora_B.", "adapter (LoRA tensors)"},
-			{".qweight", "gptq or awq (qweight tensors)"}, {".weight_packed", "compressed-tensors (weight_packed tensors)"},
-			{".weight_scale_inv", "fp8 (weight_scale_inv tensors)"}, {".weight_scale", "compressed-tensors (weight_scale tensors)"},
-			{".weight.quant_state", "bitsandbytes (quant_state tensors)"}, {".weight.absmax", "bitsandbytes (absmax tensors)"},
-			{".SCB", "bitsandbytes (SCB tensors)"},
-		} {
-			if strings.HasSuffix(t.Name, s.part) || strings.HasSuffix(s.part, ".") && strings.Contains(t.Name, s.part) || strings.Contains(t.Name, s.part+".") {
-				return s.method
+	for i := range h.Tensors {
+		// Part by part: a search in the whole name for each of them takes longer than reading the header.
+		for rest, found := h.Tensors[i].Name, true; ; {
+			if _, rest, found = strings.Cut(rest, "."); !found {
+				break
+			}
+			if rest == "weight" || rest == "" || strings.IndexByte("lqwS", rest[0]) < 0 {
+				continue // no part below starts like it
+			}
+			for _, s := range sideTensors {
+				if after, ok := strings.CutPrefix(rest, s.part); ok && (after == "" && !s.inside || strings.HasPrefix(after, ".")) {
+					return s.method
+				}
 			}
 		}
 	}
 	return ""
+}
+
+// sideTensors are parts of names, between dots, that quantization methods and adapters have; inside means that more follows.
+var sideTensors = [...]struct {
+	part, method string
+	inside       bool
+}{
+	{"lora_A", "adapter (LoRA tensors)", true}, {"lora_B", "adapter (LoRA tensors)", true},
+	{"qweight", "gptq or awq (qweight tensors)", false}, {"weight_packed", "compressed-tensors (weight_packed tensors)", false},
+	{"weight_scale_inv", "fp8 (weight_scale_inv tensors)", false}, {"weight_scale", "compressed-tensors (weight_scale tensors)", false},
+	{"weight.quant_state", "bitsandbytes (quant_state tensors)", false}, {"weight.absmax", "bitsandbytes (absmax tensors)", false},
+	{"SCB", "bitsandbytes (SCB tensors)", false},
 }
 
 // Reread is another checkpoint with the family and the parameters of m, such as what m was converted to. factors are rope divisors that m's

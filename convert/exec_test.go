@@ -124,6 +124,10 @@ func TestFaults(t *testing.T) {
 		{name: "GGUF with a vocabulary to HF", src: "/m.gguf", dst: "/out", setup: vocab, every: 7},
 		{name: "GGUF to HF over an old directory", src: "/m.gguf", dst: "/out", setup: oldDir, o: bowline.ConvertOptions{Force: true}, every: 3},
 		{name: "HF to HF in a directory that has to be made", src: "/tied", dst: "/a/b/out", setup: hf, every: 3},
+		{name: "HF to a zip", src: "/tied", dst: "/out.bin", setup: hf, o: bowline.ConvertOptions{To: "pytorch"}, every: 3},
+		{name: "HF to zips in shards", src: "/tied", dst: "/out", setup: hf, o: bowline.ConvertOptions{To: "pytorch", Options: split.Options}, every: 5},
+		{name: "HF to TorchChat", src: "/tied", dst: "/out", setup: hf, o: bowline.ConvertOptions{To: "torchchat"}, every: 3},
+		{name: "HF to TorchChat, half of a read or write", src: "/tied", dst: "/out", setup: hf, o: bowline.ConvertOptions{To: "torchchat"}, mode: fsio.Short, every: 5},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

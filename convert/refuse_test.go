@@ -531,8 +531,9 @@ func torchchat(t *testing.T, harm func(x *weights)) *fsio.Mem {
 	return fsys
 }
 
-// apart splits wqkv as Meta's files have it.
+// apart splits wqkv as Meta's files have it, which hold the frequencies of the position encoding too.
 func apart(x *weights) {
+	x.set("rope.freqs", dtype.F32, []int64{8}, make([]byte, 32))
 	for _, kind := range []string{"weight", "bias"} {
 		for i := range 2 {
 			name := fmt.Sprintf("layers.%d.attention.wqkv.%s", i, kind)

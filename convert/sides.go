@@ -39,7 +39,7 @@ func (d *draft) sideFiles(p *Plan) error {
 		case f.Path == "config.json" && text != nil:
 			p.add(f.Path, text)
 			continue
-		case f.Path == "params.json" && d.m.Params != nil:
+		case f.Path == "params.json" && d.m.Params != nil && text != nil:
 			d.note(levelNote, f.Path, "not carried", "config.json says what it says; it belongs to files with Meta's names")
 			continue
 		case strings.HasSuffix(f.Path, ".py"):

@@ -173,6 +173,11 @@ func (m *Model) paramsRope(d *Doc) error {
 			missing("rope_scaling.original_max_position_embeddings", "rope_scaling")
 		}
 		r.Original = v
+		for _, key := range []string{"rope_type", "type"} {
+			if kind, ok, _ := d.Str("rope_scaling", key); ok && kind != "llama3" {
+				m.note(d.Path, "rope_scaling."+key+" "+formats.Escape(kind, 80)+" is not read", "TorchChat scales as llama3 whatever it says")
+			}
+		}
 	case scaled:
 		r.Type, r.Low, r.High, r.Original = "llama3", 1, 4, 8192
 		float(&r.Low, "low_freq_factor")

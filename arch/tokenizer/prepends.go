@@ -10,11 +10,14 @@ func Prepends(b []byte) (bool, error) {
 	if err != nil {
 		return false, place(err, "tokenizer.json")
 	}
-	var v Vocab
 	for _, p := range procs {
-		if err := v.surround(p); err != nil {
+		before, _, err := p.around()
+		if err != nil {
 			return false, place(err, "tokenizer.json")
 		}
+		if len(before) > 0 {
+			return true, nil
+		}
 	}
-	return len(v.Prefix) > 0, nil
+	return false, nil
 }

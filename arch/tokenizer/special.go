@@ -176,7 +176,22 @@ func (v *Vocab) template(p processor, config bool, token map[string]string, role
 
 // surround adds what a post-processor puts around one text.
 func (v *Vocab) surround(p processor) error {
-	var before, after []int
+	before, after, err := p.around()
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Concat(before, after) {
+		if id < 0 || id >= len(v.Tokens) {
+			return formats.Errorf(formats.Bounds, "id %d, the vocabulary has %d", id, len(v.Tokens)).In("", "post_processor")
+		}
+	}
+	v.Prefix = append(before, v.Prefix...)
+	v.Suffix = append(v.Suffix, after...)
+	return nil
+}
+
+// around is the ids that a post-processor puts before and after a text.
+func (p processor) around() (before, after []int, err error) {
 	switch p.Type {
 	case "ByteLevel":
 	case "RobertaProcessing", "BertProcessing":
@@ -186,7 +201,7 @@ func (v *Vocab) surround(p processor) error {
 		}{{p.Cls, &before}, {p.Sep, &after}} {
 			var id int
 			if len(side.pair) != 2 || json.Unmarshal(side.pair[1], &id) != nil {
-				return formats.Errorf(formats.JSON, "%s without [text, id]", p.Type).In("", "post_processor")
+				return nil, nil, formats.Errorf(formats.JSON, "%s without [text, id]", p.Type).In("", "post_processor")
 			}
 			*side.to = []int{id}
 		}
@@ -197,7 +212,7 @@ func (v *Vocab) surround(p processor) error {
 			case t.Sequence != nil && !text:
 				text = true
 			case t.SpecialToken == nil:
-				return formats.Errorf(formats.Unsupported, "template for one text has it twice").In("", "post_processor.single")
+				return nil, nil, formats.Errorf(formats.Unsupported, "template for one text has it twice").In("", "post_processor.single")
 			case text:
 				after = append(after, p.Tokens[t.special()].IDs...)
 			default:
@@ -205,16 +220,9 @@ func (v *Vocab) surround(p processor) error {
 			}
 		}
 	default:
-		return formats.Errorf(formats.Unsupported, "got %s", p.Type).In("", "post_processor")
+		return nil, nil, formats.Errorf(formats.Unsupported, "got %s", p.Type).In("", "post_processor")
 	}
-	for _, id := range slices.Concat(before, after) {
-		if id < 0 || id >= len(v.Tokens) {
-			return formats.Errorf(formats.Bounds, "id %d, the vocabulary has %d", id, len(v.Tokens)).In("", "post_processor")
-		}
-	}
-	v.Prefix = append(before, v.Prefix...)
-	v.Suffix = append(v.Suffix, after...)
-	return nil
+	return before, after, nil
 }
 
 // processors reads a post-processor, sequences flattened.

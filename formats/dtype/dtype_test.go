@@ -267,3 +267,30 @@ func TestTable(t *testing.T) {
 		t.Error("an unknown type has facts")
 	}
 }
+
+// TestHolds casts every value of the small floating types to the larger ones and back.
+func TestHolds(t *testing.T) {
+	for _, from := range []Type{F16, BF16, F8_E4M3, F8_E5M2} {
+		n := 1 << (8 * from.BlockBytes())
+		src, v := make([]byte, int64(n)*from.BlockBytes()), make([]float32, n)
+		for i := range n {
+			src[int64(i)*from.BlockBytes()] = byte(i)
+			if from.BlockBytes() == 2 {
+				src[2*i+1] = byte(i >> 8)
+			}
+		}
+		from.Decode(v, src)
+		for _, to := range []Type{F64, F32, BF16, F16} {
+			code, back := make([]byte, int64(n)*to.BlockBytes()), make([]float32, n)
+			to.Encode(code, v)
+			to.Decode(back, code)
+			exact := true
+			for i := range v {
+				exact = exact && (v[i] == back[i] || v[i] != v[i] && back[i] != back[i])
+			}
+			if to.Holds(from) != exact {
+				t.Errorf("%s holds %s: got %v, want %v", to, from, !exact, exact)
+			}
+		}
+	}
+}
