@@ -36,6 +36,9 @@ func Diff(ctx context.Context, a, b Source, o DiffOptions) (*DiffReport, error) 
 	r := &DiffReport{Schema: "bowline.diff/1", Tolerance: tol.String(), A: a.Path, B: b.Path}
 	err = withModel(a, func(x *arch.Model) error {
 		return withModel(b, func(y *arch.Model) (err error) {
+			if err := errors.Join(x.Stated(), y.Stated()); err != nil {
+				return err
+			}
 			if r.Report, err = diff.Compare(ctx, x, y, diff.Options{Tolerance: tol, Workers: workers(o.Workers), Progress: o.Progress}); err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ type planned struct{ *convert.Plan }
 // plan judges, gathers and plans, and refuses what could only fail later.
 func plan(ctx context.Context, m *arch.Model, dest convert.Destination, target convert.Target, o ConvertOptions) (planned, error) {
 	if o.Require != "" {
-		t, err := ties(ctx, m)
+		t, err := ties(ctx, m, TiesOptions{})
 		if err != nil {
 			return planned{}, err
 		}
@@ -220,7 +220,7 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 			return err
 		}
 		if groups := convert.Groups(out); len(groups) > 0 {
-			judged, err := convert.Judged(ctx, out)
+			judged, err := convert.Judged(ctx, out, convert.JudgeOptions{})
 			if err != nil {
 				return err
 			}
@@ -238,6 +238,9 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 			}
 		}
 		if r.Verification, err = against(ctx, out, m, v); err != nil {
+			return err
+		}
+		if err := checked(ctx, out); err != nil {
 			return err
 		}
 		if v.Tokens != nil {

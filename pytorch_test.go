@@ -340,7 +340,7 @@ func TestPyTorchRecord(t *testing.T) {
 	if v, err := bowline.Verify(context.Background(), src, bowline.Source{Path: granite}, bowline.VerifyOptions{}); err != nil || !v.BitIdentical {
 		t.Errorf("verify: got %+v, %v", v, err)
 	}
-	if r, err := bowline.Ties(context.Background(), src); err != nil || !r.Consistent {
+	if r, err := bowline.Ties(context.Background(), src, bowline.TiesOptions{}); err != nil || !r.Consistent {
 		t.Errorf("ties: got %+v, %v, want consistent", r, err)
 	}
 	gguf := filepath.Join(t.TempDir(), "x.gguf")

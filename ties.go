@@ -30,26 +30,22 @@ type IndexReport struct {
 	Unindexed []string `json:"unindexed"`
 }
 
-// Ties judges the tie groups of a checkpoint. It reads both members where both are stored.
-func Ties(ctx context.Context, src Source) (*TiesReport, error) {
-	return TiesWith(ctx, src, convert.JudgeOptions{})
-}
+// TiesOptions are what to find out beyond the verdict.
+type TiesOptions = convert.JudgeOptions
 
-// TiesWith is Ties with options.
-func TiesWith(ctx context.Context, src Source, o convert.JudgeOptions) (*TiesReport, error) {
+// Ties judges the tie groups of a checkpoint. It reads both members where both are stored.
+func Ties(ctx context.Context, src Source, o TiesOptions) (*TiesReport, error) {
 	var r *TiesReport
 	err := withModel(src, func(m *arch.Model) (err error) {
-		r, err = tiesWith(ctx, m, o)
-		return err
+		if r, err = ties(ctx, m, o); err != nil {
+			return err
+		}
+		return checked(ctx, m)
 	})
 	return r, err
 }
 
-func ties(ctx context.Context, m *arch.Model) (*TiesReport, error) {
-	return tiesWith(ctx, m, convert.JudgeOptions{})
-}
-
-func tiesWith(ctx context.Context, m *arch.Model, o convert.JudgeOptions) (*TiesReport, error) {
+func ties(ctx context.Context, m *arch.Model, o TiesOptions) (*TiesReport, error) {
 	if err := m.Stated(); err != nil {
 		return nil, err
 	}
@@ -64,7 +60,7 @@ func tiesWith(ctx context.Context, m *arch.Model, o convert.JudgeOptions) (*Ties
 	if m.Class != "" {
 		r.Architecture = &m.Class
 	}
-	groups, err := convert.JudgedWith(ctx, m, o)
+	groups, err := convert.Judged(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}

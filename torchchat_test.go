@@ -244,7 +244,7 @@ func TestTorchChatWithoutConfig(t *testing.T) {
 			"to PyTorch":     second(bowline.Convert(ctx, src, filepath.Join(t.TempDir(), "x.bin"), bowline.ConvertOptions{})),
 			"to TorchChat":   second(bowline.Convert(ctx, src, filepath.Join(t.TempDir(), "x"), bowline.ConvertOptions{To: "torchchat"})),
 			"plan":           second(bowline.Plan(ctx, src, filepath.Join(t.TempDir(), "x"), bowline.ConvertOptions{})),
-			"ties":           second(bowline.Ties(ctx, src)),
+			"ties":           second(bowline.Ties(ctx, src, bowline.TiesOptions{})),
 			"logits":         second(bowline.Logits(ctx, src, "", false, bowline.VerifyOptions{Tokens: []int32{1}})),
 			"verify":         second(bowline.Verify(ctx, src, ref, bowline.VerifyOptions{})),
 			"as a reference": second(bowline.Verify(ctx, ref, src, bowline.VerifyOptions{})),
@@ -290,7 +290,7 @@ func TestTorchChatNamesKept(t *testing.T) {
 			if v, err := bowline.Verify(context.Background(), bowline.Source{Path: out}, ref, bowline.VerifyOptions{Class: "A"}); err != nil || !v.Pass {
 				t.Errorf("%v to %s: got %+v, %v", slices.Sorted(maps.Keys(files)), to, v, err)
 			}
-			if r, err := bowline.Ties(context.Background(), bowline.Source{Path: out}); err != nil || !r.Consistent {
+			if r, err := bowline.Ties(context.Background(), bowline.Source{Path: out}, bowline.TiesOptions{}); err != nil || !r.Consistent {
 				t.Errorf("%v to %s: got %+v, %v, want consistent", slices.Sorted(maps.Keys(files)), to, r, err)
 			}
 		}
@@ -312,7 +312,7 @@ func TestTorchChatFlags(t *testing.T) {
 		{"params.json says no", hf, flip(params), true},
 	} {
 		dir := beside(t, "llama3-rope", map[string]string{"config.json": x.conf, "params.json": x.params})
-		r, err := bowline.Ties(context.Background(), bowline.Source{Path: dir})
+		r, err := bowline.Ties(context.Background(), bowline.Source{Path: dir}, bowline.TiesOptions{})
 		if err != nil {
 			t.Errorf("%s: %v", x.name, err)
 			continue
@@ -329,7 +329,7 @@ func TestTorchChatFlags(t *testing.T) {
 			t.Errorf("%s: %v", x.name, err)
 			continue
 		}
-		if r, err = bowline.Ties(context.Background(), bowline.Source{Path: out}); err != nil || !r.Consistent {
+		if r, err = bowline.Ties(context.Background(), bowline.Source{Path: out}, bowline.TiesOptions{}); err != nil || !r.Consistent {
 			t.Errorf("%s: the result: got %+v, %v, want consistent", x.name, r, err)
 		}
 	}
@@ -502,7 +502,7 @@ func TestTorchChatTies(t *testing.T) {
 		if flag := arguments(t, filepath.Join(out, "params.json"))["tie_word_embeddings"]; flag != x.flag || head != x.head || got["tok_embeddings.weight"] == "" {
 			t.Errorf("%s %s: got flag %v, head %v, want %v, %v", x.dir, x.o.Ties, flag, head, x.flag, x.head)
 		}
-		if r, err := bowline.Ties(context.Background(), bowline.Source{Path: out}); err != nil || !r.Consistent {
+		if r, err := bowline.Ties(context.Background(), bowline.Source{Path: out}, bowline.TiesOptions{}); err != nil || !r.Consistent {
 			t.Errorf("%s %s: got %+v, %v, want consistent", x.dir, x.o.Ties, r, err)
 		}
 	}

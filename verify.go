@@ -46,15 +46,19 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 			return err
 		}
 		if trace != nil {
-			r, err = againstTrace(ctx, m, trace, subject, o)
-			return err
+			if r, err = againstTrace(ctx, m, trace, subject, o); err != nil {
+				return err
+			}
+			return checked(ctx, m)
 		}
 		return withModel(ref, func(rm *arch.Model) error {
 			if err := runnable(rm); err != nil {
 				return err
 			}
-			r, err = against(ctx, m, rm, o)
-			return err
+			if r, err = against(ctx, m, rm, o); err != nil {
+				return err
+			}
+			return errors.Join(checked(ctx, m), checked(ctx, rm))
 		})
 	})
 	return r, err
@@ -276,6 +280,9 @@ func Logits(ctx context.Context, src Source, output string, force bool, o Verify
 			return err
 		}
 		t, err := verify.Run(ctx, m, tokens, o.run())
+		if err == nil {
+			err = m.Check(ctx)
+		}
 		if err != nil {
 			return formats.At(err, m.Path())
 		}

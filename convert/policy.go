@@ -73,7 +73,7 @@ func (d *draft) decide(g *Group) (outcome, error) {
 	}
 	switch p := d.o.Ties; p {
 	case Keep:
-		if now.alias = g.Storage == "same"; now.alias && d.t.Format.Aliases != formats.SharedStorage {
+		if now.alias = g.Storage == "same"; now.alias && !d.t.Format.Aliases.Shares() {
 			return refuse("--ties auto, tie or untie", "%s and %s share one storage, which %s cannot say", g.SourceKey, g.TargetKeys[0], d.t.Name)
 		}
 		return now, nil
@@ -119,7 +119,7 @@ func (d *draft) decide(g *Group) (outcome, error) {
 		return outcome{embed: g.head, flag: flag}, nil
 	case actOnce:
 		decision := "dropped: the target holds it once, as " + g.SourceKey
-		if d.t.Tied == formats.SharedStorage {
+		if d.t.Tied.Shares() {
 			decision = "one storage with " + g.SourceKey
 		}
 		d.note(c.level, g.TargetKeys[0], decision, because)
@@ -175,7 +175,7 @@ func (d *draft) because(g *Group) string {
 
 // fits holds an outcome against what the target can say.
 func (d *draft) fits(g *Group, out *outcome) error {
-	if tied := out.head == nil && out.embed != nil; tied && d.t.Tied == formats.SharedStorage && d.o.Ties != Keep {
+	if tied := out.head == nil && out.embed != nil; tied && d.t.Tied.Shares() && d.o.Ties != Keep {
 		out.head, out.alias = out.embed, true
 	}
 	if !d.t.Fixed || d.keep && d.m.Scheme != d.t.Scheme { // no runtime reads kept names
@@ -279,7 +279,7 @@ func (d *draft) apply(g *Group, out outcome) {
 // holds, or the result must not be kept.
 func (p *Plan) Rejudge(ctx context.Context, staged *arch.Model) error {
 	var errs []error
-	groups, err := Judged(ctx, staged)
+	groups, err := Judged(ctx, staged, JudgeOptions{})
 	if err != nil {
 		return err
 	}

@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -129,29 +127,12 @@ func (a recorded) source(t testing.TB) (fsio.FS, string) {
 // zip writes a PyTorch file; with shared, the head is a second name of the embedding.
 func (x *weights) zip(t testing.TB, m *fsio.Mem, name, embed, head string, shared bool) {
 	t.Helper()
-	h := formats.Header{Format: pytorch.Format.Name}
 	if shared {
 		x.drop(head)
-		h.Aliases = []formats.Alias{{Name: head, Of: embed}}
+		x.aliases = []formats.Alias{{Name: head, Of: embed}}
 	}
-	for _, s := range x.tensors {
-		s.File, s.Offset = path.Base(name), -1
-		h.Tensors = append(h.Tensors, s)
-	}
-	l, err := pytorch.Format.Layout(h)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, l.Files[0].Bytes)
-	for i, s := range h.Tensors {
-		copy(b[l.Places[i].Offset:], x.data[s.Name])
-	}
-	for _, p := range l.Files[0].Parts {
-		if _, err := p.Data.ReadAt(b[p.Offset:p.Offset+p.Size], 0); err != nil && err != io.EOF {
-			t.Fatal(err)
-		}
-	}
-	m.Put(name, string(b))
+	x.format, x.md = pytorch.Format, nil
+	x.put(t, m, name)
 }
 
 // shards puts the head and the last norm in a second file.
@@ -181,7 +162,7 @@ func TestReaders(t *testing.T) {
 		t.Run(a.String(), func(t *testing.T) {
 			t.Parallel()
 			fsys, at := a.source(t)
-			rep, err := bowline.Ties(context.Background(), bowline.Source{Path: at, FS: fsys})
+			rep, err := bowline.Ties(context.Background(), bowline.Source{Path: at, FS: fsys}, bowline.TiesOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -257,7 +238,7 @@ func TestDocument(t *testing.T) {
 func TestReport(t *testing.T) {
 	judge := func(t *testing.T, fsys fsio.FS, at string, o convert.JudgeOptions) *convert.Group {
 		t.Helper()
-		rep, err := bowline.TiesWith(context.Background(), bowline.Source{Path: at, FS: fsys}, o)
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: at, FS: fsys}, o)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func (d *draft) share() error {
 		of := first[key(it)]
 		switch {
 		case !it.shared || of == nil:
-		case d.t.Format.Aliases == formats.SharedStorage:
+		case d.t.Format.Aliases.Shares():
 			d.aliases = append(d.aliases, formats.Alias{Name: it.name, Of: of.name})
 			continue
 		default:

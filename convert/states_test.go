@@ -251,7 +251,7 @@ as is     what was stored, flag included; /sptg: refused (exit 65, E_TIE) by saf
 // check goes through the policies and targets of a case. It gives its line of the table as found.
 func (s *tieSources) check(t *testing.T, x tieCase) string {
 	fsys, at := s.make(t, x)
-	rep, err := bowline.Ties(context.Background(), bowline.Source{Path: at, FS: fsys})
+	rep, err := bowline.Ties(context.Background(), bowline.Source{Path: at, FS: fsys}, bowline.TiesOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func (s *tieSources) convert(t *testing.T, fsys *fsio.Mem, at string, source *co
 		t.Fatal(err)
 	}
 	defer m.Close()
-	judged, err := convert.Judged(context.Background(), m)
+	judged, err := convert.Judged(context.Background(), m, convert.JudgeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

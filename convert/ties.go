@@ -293,18 +293,13 @@ func (g *Group) Describe() string {
 	return s + fmt.Sprintf(", max abs %s, relative Frobenius %s", d.MaxAbs, d.RelFro)
 }
 
-// Judged finds and judges the tie groups of a model, reading both members where both are stored.
-func Judged(ctx context.Context, m *arch.Model) ([]*Group, error) {
-	return JudgedWith(ctx, m, JudgeOptions{})
-}
-
 // JudgeOptions are what to find out beyond the verdict.
 type JudgeOptions struct {
 	Digest bool // SHA-256 of members that are compared, which takes several times as long as comparing them
 }
 
-// JudgedWith is Judged with options.
-func JudgedWith(ctx context.Context, m *arch.Model, o JudgeOptions) ([]*Group, error) {
+// Judged finds and judges the tie groups of a model, reading both members where both are stored.
+func Judged(ctx context.Context, m *arch.Model, o JudgeOptions) ([]*Group, error) {
 	groups := Groups(m)
 	var qs []Question
 	for _, g := range groups {

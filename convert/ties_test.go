@@ -213,7 +213,7 @@ func TestMatrix(t *testing.T) {
 			t.Parallel()
 			p := source(t, r.state, r.said)
 			m := p.open(t, r.said)
-			groups, err := convert.Judged(context.Background(), m)
+			groups, err := convert.Judged(context.Background(), m, convert.JudgeOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -365,7 +365,7 @@ func TestRequire(t *testing.T) {
 			continue // no class of this family
 		}
 		p := source(t, r.state, r.said)
-		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: p.path, FS: p.fsys})
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: p.path, FS: p.fsys}, bowline.TiesOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -396,7 +396,7 @@ func TestFixtures(t *testing.T) {
 	} {
 		fsys := disk(t, "ties/"+name)
 		m := opened(t, fsys, "/"+name)
-		groups, err := convert.Judged(context.Background(), m)
+		groups, err := convert.Judged(context.Background(), m, convert.JudgeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,7 +414,7 @@ func TestFixtures(t *testing.T) {
 		if _, err := run(fsys, "/out", "/out.gguf", bowline.ConvertOptions{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/out", FS: fsys})
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/out", FS: fsys}, bowline.TiesOptions{})
 		if err != nil || !rep.Consistent || len(rep.Groups[0].Flags) > 0 {
 			t.Errorf("%s: the result is not consistent: %s %v %v", name, rep.Why, rep.Groups[0].Flags, err)
 		}
@@ -438,7 +438,7 @@ func TestDistance(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		g, err := convert.Judged(context.Background(), m)
+		g, err := convert.Judged(context.Background(), m, convert.JudgeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -542,7 +542,7 @@ func TestLevels(t *testing.T) {
 	} {
 		fsys := disk(t, "ties/tied")
 		edit(t, fsys, "/tied/config.json", x.edits...)
-		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/tied", FS: fsys})
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/tied", FS: fsys}, bowline.TiesOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -576,7 +576,7 @@ func TestConfigBesideGGUF(t *testing.T) {
 	}
 	edit(t, fsys, "/tied/config.json", "tie_word_embeddings", "false")
 	src := bowline.Source{Path: "/m.gguf", Config: "/tied/config.json", FS: fsys}
-	rep, err := bowline.Ties(context.Background(), src)
+	rep, err := bowline.Ties(context.Background(), src, bowline.TiesOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -607,7 +607,7 @@ func TestQuantizedPair(t *testing.T) {
 	}
 	states["quantized differently"](x, ggufEmbed, ggufHead)
 	x.put(t, fsys, "/m.gguf")
-	g, err := convert.Judged(context.Background(), opened(t, fsys, "/m.gguf"))
+	g, err := convert.Judged(context.Background(), opened(t, fsys, "/m.gguf"), convert.JudgeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -618,7 +618,7 @@ func TestQuantizedPair(t *testing.T) {
 	s, b := x.get(ggufEmbed)
 	x.set(ggufHead, s.DType, s.Shape, b)
 	x.put(t, fsys, "/m.gguf")
-	if g, err = convert.Judged(context.Background(), opened(t, fsys, "/m.gguf")); err != nil || g[0].Verdict != convert.UntiedEqual {
+	if g, err = convert.Judged(context.Background(), opened(t, fsys, "/m.gguf"), convert.JudgeOptions{}); err != nil || g[0].Verdict != convert.UntiedEqual {
 		t.Errorf("equal blocks: got %s, %v", g[0].Verdict, err)
 	}
 }
@@ -640,7 +640,7 @@ func TestDangling(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/granite-code-sharded", FS: fsys})
+		rep, err := bowline.Ties(context.Background(), bowline.Source{Path: "/granite-code-sharded", FS: fsys}, bowline.TiesOptions{})
 		if err != nil || rep.Consistent || rep.Groups[0].Verdict != convert.TiedShared || !slices.Equal(rep.Groups[0].Flags, []string{"index_dangling"}) || !slices.Equal(rep.Index.Dangling, []string{x.name}) {
 			t.Errorf("got %s %v, consistent %v, dangling %v, %v", rep.Groups[0].Verdict, rep.Groups[0].Flags, rep.Consistent, rep.Index.Dangling, err)
 		}

@@ -36,7 +36,7 @@ Example:
 					return err
 				}
 			}
-			r, err := bowline.TiesWith(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, convert.JudgeOptions{Digest: c.Bool("digest")})
+			r, err := bowline.Ties(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, bowline.TiesOptions{Digest: c.Bool("digest")})
 			if err != nil {
 				return err
 			}
