@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
 	"github.com/bowline-ml/bowline/formats/pytorch"
+	"github.com/bowline-ml/bowline/formats/raw"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -36,6 +38,8 @@ func Targets() []convert.Target {
 			Tied: formats.NameDropped, Stem: "model", File: "model.pth", Record: true, Fixed: true},
 		{Name: "gguf", Format: gguf.Format, Scheme: arch.GGUF, Dialect: convert.Keys, Types: convert.GGML,
 			Tied: formats.Absence, Stem: "model", Convention: true, Fixed: true},
+		{Name: "raw", Format: raw.Format, Scheme: arch.HF, Dialect: convert.SideFiles, Types: convert.Uniform,
+			Tied: formats.SharedFile, Sorted: true},
 	}
 }
 
@@ -67,6 +71,9 @@ func Open(src Source) (*arch.Model, error) {
 			return nil, errors.Join(unreadable(err, ck.Dir), ck.Close())
 		}
 	}
+	side = slices.DeleteFunc(side, func(f formats.File) bool { // a manifest may give any name to its dumps
+		return slices.ContainsFunc(ck.Files, func(w formats.File) bool { return w.Path == f.Path })
+	})
 	ck.Notes = append(ck.Notes, notes...)
 	m, err := arch.Resolve(src.FS, ck, side, src.Config)
 	if err == nil {
@@ -124,6 +131,8 @@ func destination(fsys fsio.FS, dst, to string) (convert.Destination, convert.Tar
 			known = append(known, t.Name)
 		case bySuffix != "" && bySuffix != t.Format.Name:
 			return d, none, formats.Errorf(formats.Usage, "--to %s contradicts the name %s", to, filepath.Base(dst))
+		case t.Stem == "" && !d.Dir:
+			return d, none, formats.Errorf(formats.Usage, "%s is a directory of files, and the destination is a file", t.Name).At(dst, -1)
 		default:
 			return d, t, nil
 		}

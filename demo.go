@@ -78,6 +78,7 @@ func Demo(ctx context.Context, dir string, say func(DemoStep)) (*DemoReport, err
 		{"granite-code", "pytorch_model.bin", "", ConvertOptions{}},
 		{"granite-code", "torchchat", " --to torchchat", ConvertOptions{To: "torchchat"}},
 		{"torchchat", "from-torchchat", "", ConvertOptions{}},
+		{"granite-code", "arrays", " --to raw", ConvertOptions{To: "raw"}},
 		{"granite-code", "granite-code-q8_0.gguf", " --dtype q8_0", ConvertOptions{Options: convert.Options{DType: "q8_0"}}},
 		{"granite-code", "untied", " --ties untie", ConvertOptions{Options: convert.Options{Ties: convert.Untie}}},
 		{"untied", "tied-again", " --ties tie", ConvertOptions{Options: convert.Options{Ties: convert.TieAny}}},

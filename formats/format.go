@@ -18,6 +18,9 @@ const (
 	SharedFile    AliasRule = "shared file"    // raw: two names, one file
 )
 
+// Shares reports whether one copy can have two names.
+func (r AliasRule) Shares() bool { return r == SharedStorage || r == SharedFile }
+
 // Limits are what a format can hold.
 type Limits struct {
 	Rank      int          // most dimensions

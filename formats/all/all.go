@@ -15,11 +15,12 @@ import (
 	"github.com/bowline-ml/bowline/formats/gguf"
 	"github.com/bowline-ml/bowline/formats/index"
 	"github.com/bowline-ml/bowline/formats/pytorch"
+	"github.com/bowline-ml/bowline/formats/raw"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
 // Formats are the formats that are read and written.
-var Formats = []formats.Format{safetensors.Format, pytorch.Format, gguf.Format}
+var Formats = []formats.Format{safetensors.Format, pytorch.Format, gguf.Format, raw.Format}
 
 // headBytes is how much of a file Sniff is shown.
 const headBytes = 4096
@@ -50,8 +51,11 @@ func unreadable(path string, err error) error {
 }
 
 func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
-	if strings.HasSuffix(name, indexSuffix) {
+	if _, ok := index.Weights(name); ok {
 		return openIndex(fsys, dir, name)
+	}
+	if name == raw.Manifest {
+		return explained(fsys, raw.Format, dir, nil, name)
 	}
 	head, size, err := readHead(fsys, filepath.Join(dir, name))
 	if err != nil {
@@ -70,7 +74,7 @@ func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
 			return openSet(fsys, f, dir, name)
 		}
 	}
-	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors, PyTorch or GGUF", head[:min(len(head), 8)]).
+	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors, PyTorch, GGUF or numpy", head[:min(len(head), 8)]).
 		At(filepath.Join(dir, name), 0)
 }
 
@@ -95,14 +99,13 @@ func readHead(fsys fsio.FS, path string) (head []byte, size int64, err error) {
 	return head, st.Size(), nil
 }
 
-// openSet opens a file, or the whole set if its name says that it is a shard: by the index beside it if that lists the file, else by
-// the names of its siblings.
+// openSet opens a file, or the whole set if it is a shard: by the index beside it that lists the file, else by the names of its siblings.
 func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpoint, error) {
 	files := f.Siblings(name)
-	if files == nil {
-		return explained(fsys, f, dir, []string{name}, "")
+	list := ""
+	if files != nil {
+		list = f.IndexName(stem(f, name))
 	}
-	list := f.IndexName(stem(f, name))
 	if list != "" && exists(fsys, dir, list) {
 		listed, err := index.Shards(fsys, dir, list)
 		if err != nil {
@@ -112,16 +115,44 @@ func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpo
 			return explained(fsys, f, dir, nil, list)
 		}
 	}
+	if other := listing(fsys, f, dir, name); other != "" {
+		return explained(fsys, f, dir, nil, other)
+	}
+	if files == nil {
+		files = []string{name}
+	}
 	return explained(fsys, f, dir, files, "")
+}
+
+// listing is an index in dir that lists a file whatever the file is called: shards are also numbered from 0, or not numbered. An index
+// that cannot be read does not concern a file that is whole without it.
+func listing(fsys fsio.FS, f formats.Format, dir, name string) string {
+	names, err := regular(fsys, dir)
+	if err != nil {
+		return ""
+	}
+	for _, list := range names {
+		of, ok := index.Weights(list)
+		if !ok || !strings.HasSuffix(of, f.Suffix) {
+			continue
+		}
+		if listed, err := index.Shards(fsys, dir, list); err == nil && slices.Contains(listed, name) {
+			return list
+		}
+	}
+	return ""
 }
 
 // stem is what stands before the number of a shard.
 func stem(f formats.Format, name string) string {
+	if of, ok := index.Stem(name, f.Suffix); ok {
+		return of
+	}
 	return name[:len(name)-len("-00001-of-00001")-len(f.Suffix)]
 }
 
 func openIndex(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
-	of := strings.TrimSuffix(name, indexSuffix)
+	of, _ := index.Weights(name)
 	for _, f := range Formats {
 		if strings.HasSuffix(of, f.Suffix) {
 			return explained(fsys, f, dir, nil, name)

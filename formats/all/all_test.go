@@ -13,6 +13,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/gguf"
 	"github.com/bowline-ml/bowline/formats/pytorch"
+	"github.com/bowline-ml/bowline/formats/raw"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -80,6 +81,8 @@ func TestOpen(t *testing.T) {
 	single := map[string]string{"model.safetensors": st("s")}
 	bin, bins := pt(t, "pytorch_model", 1), pt(t, "pytorch_model", 2)
 	zip := bin["pytorch_model.bin"]
+	folder := made(t, raw.Format, "", 1, nil)
+	arr := map[string]string{"a.npy": folder["a.npy"]}
 	const b1, b2, bix = "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"
 	for _, x := range []struct {
 		name  string
@@ -125,7 +128,15 @@ func TestOpen(t *testing.T) {
 		{name: "empty pth", files: map[string]string{"a.pth": ""}, path: "a.pth", code: formats.Trunc},
 		{name: "pickle", files: map[string]string{"a.gguf": "\x80\x02}q\x00."}, path: "a.gguf", code: formats.Magic, says: "pickle"},
 		{name: "gzip", files: map[string]string{"a.gguf": "\x1f\x8b\x08\x00\x00\x00\x00\x01"}, path: "a.gguf", code: formats.Magic, says: "gzip"},
-		{name: "NumPy", files: map[string]string{"a.npy": "\x93NUMPY\x01\x00"}, path: "a.npy", code: formats.Unsupported, says: "NumPy"},
+		{name: "NumPy", files: arr, path: "a.npy", want: "a.npy"},
+		{name: "NumPy named safetensors", files: map[string]string{"a.safetensors": arr["a.npy"]}, path: "a.safetensors", want: "a.safetensors"},
+		{name: "NumPy cut", files: map[string]string{"a.npy": "\x93NUMPY\x01\x00"}, path: "a.npy", code: formats.Trunc},
+		{name: "NumPy as a shard of safetensors", files: map[string]string{s1: st("a"), s2: arr["a.npy"], six: index}, path: s1, code: formats.Magic, says: "NumPy"},
+		{name: "noise named npy", files: map[string]string{"a.npy": "noise noise"}, path: "a.npy", code: formats.Magic},
+		{name: "a manifest", files: folder, path: "tensors.json", want: "a.npy tensors.json"},
+		{name: "an array beside its manifest", files: folder, path: "a.npy", want: "a.npy"},
+		{name: "a manifest that is not there", path: "tensors.json", code: formats.Missing, says: "no such file"},
+		{name: "a manifest without its array", files: map[string]string{"tensors.json": folder["tensors.json"]}, path: "tensors.json", code: formats.Missing, says: "a.npy"},
 		{name: "old GGML", files: map[string]string{"a.bin": "tjgg\x03\x00\x00\x00"}, path: "a.bin", code: formats.Magic, says: "GGUF"},
 		{name: "zeros", files: map[string]string{"a.safetensors": strings.Repeat("\x00", 100)}, path: "a.safetensors", code: formats.Magic, says: "zeros"},
 		{name: "noise", files: map[string]string{"a.dat": "noise noise"}, path: "a.dat", code: formats.Magic, says: "6e 6f 69"},
@@ -159,7 +170,11 @@ func TestOpen(t *testing.T) {
 		{name: "GGUF", files: one, want: "x.gguf"},
 		{name: "split GGUF", files: split, want: "x-00001-of-00002.gguf x-00002-of-00002.gguf"},
 		{name: "two GGUF models", files: merge(one, gg(t, "y", 1)), code: formats.Unsupported, says: "x.gguf, y.gguf"},
-		{name: "raw", files: map[string]string{"tensors.json": "{}"}, code: formats.Unsupported, says: "tensors.json"},
+		{name: "raw", files: folder, want: "a.npy tensors.json"},
+		{name: "raw without tensors", files: map[string]string{"tensors.json": "{}"}, code: formats.JSON, says: "tensors.json"},
+		{name: "safetensors and raw", files: merge(single, folder), want: "model.safetensors", warn: true},
+		{name: "safetensors and a broken manifest", files: merge(single, map[string]string{"tensors.json": "{}"}), want: "model.safetensors"},
+		{name: "an array alone is no model", files: arr, code: formats.Missing},
 		{name: "one file under another name in a directory", files: map[string]string{"diffusion.safetensors": st("a"), "config.json": "{}"}, want: "diffusion.safetensors"},
 		{name: "two files under other names", files: map[string]string{"a.safetensors": st("a"), "b.safetensors": st("b")}, code: formats.Missing, says: "a.safetensors, b.safetensors"},
 		{name: "no weights", files: map[string]string{"config.json": "{}"}, code: formats.Missing, says: "looked for model.safetensors"},
@@ -259,7 +274,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: a function is missing", f.Name)
 		}
 	}
-	if want := []string{safetensors.Format.Name, pytorch.Format.Name, gguf.Format.Name}; !slices.Equal(names, want) {
+	if want := []string{safetensors.Format.Name, pytorch.Format.Name, gguf.Format.Name, raw.Format.Name}; !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)
 	}
 }

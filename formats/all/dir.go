@@ -10,10 +10,9 @@ import (
 	"github.com/bowline-ml/bowline/formats/gguf"
 	"github.com/bowline-ml/bowline/formats/index"
 	"github.com/bowline-ml/bowline/formats/pytorch"
+	"github.com/bowline-ml/bowline/formats/raw"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
-
-const indexSuffix = index.Suffix
 
 // candidate is one set of weights in a directory.
 type candidate struct {
@@ -73,7 +72,7 @@ func regular(fsys fsio.FS, dir string) ([]string, error) {
 
 // candidates are the sets that the names speak of, best first.
 func candidates(dir string, names []string) ([]candidate, error) {
-	st, pt, gg := &safetensors.Format, &pytorch.Format, &gguf.Format
+	st, pt, gg, rw := &safetensors.Format, &pytorch.Format, &gguf.Format, &raw.Format
 	have := func(name string) bool { return slices.Contains(names, name) }
 	var sets []candidate
 	named := func(f *formats.Format, stem string) {
@@ -108,8 +107,8 @@ func candidates(dir string, names []string) ([]candidate, error) {
 		return nil, formats.Errorf(formats.Unsupported, "found %d GGUF models: %s", len(all), list(all)).At(dir, -1).Hinted("name one of the files")
 	}
 	sets = append(sets, ggufs...)
-	if have("tensors.json") {
-		sets = append(sets, candidate{name: "tensors.json", what: "a raw checkpoint"})
+	if have(raw.Manifest) {
+		sets = append(sets, candidate{name: raw.Manifest, format: rw, index: raw.Manifest})
 	}
 	if len(sets) > 0 {
 		return sets, nil
@@ -193,7 +192,16 @@ func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []f
 	if c.format == nil {
 		files = []string{c.name}
 	}
-	if c.index != "" {
+	if c.index == raw.Manifest {
+		ck, err := c.format.Open(fsys, dir, nil, c.index)
+		if err != nil || ck.Close() != nil {
+			return false
+		}
+		files = nil
+		for _, f := range ck.Files {
+			files = append(files, f.Path)
+		}
+	} else if c.index != "" {
 		var err error
 		if files, err = index.Shards(fsys, dir, c.index); err != nil {
 			return false

@@ -29,7 +29,7 @@ var signatures = []signature{
 	{bytes: "\x80\x03", what: "a pickle", suffix: torch},
 	{bytes: "\x80\x04", what: "a pickle", suffix: torch},
 	{bytes: "\x80\x05", what: "a pickle", suffix: torch},
-	{bytes: "\x93NUMPY", what: "an array of NumPy", suffix: []string{".npy"}},
+	{bytes: "\x93NUMPY", what: "an array of NumPy"},
 	{bytes: "\x1f\x8b", what: "compressed with gzip", hint: "decompress it first"},
 	{bytes: "BZh", what: "compressed with bzip2", hint: "decompress it first"},
 	{bytes: "\xfd7zXZ\x00", what: "compressed with xz", hint: "decompress it first"},

@@ -9,10 +9,11 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
+	"github.com/bowline-ml/bowline/formats/index"
 )
 
 // weights are the suffixes of files that hold weights, of this tool's formats and of others that lie beside them on model hubs.
-var weights = []string{".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".tflite"}
+var weights = []string{".safetensors", ".gguf", ".bin", ".pt", ".pth", ".npy", ".npz", ".raw", ".ckpt", ".h5", ".msgpack", ".ot", ".onnx", ".tflite"}
 
 // Side lists the side files of a directory: configuration, tokenizer, whatever is copied along with a model. They are its regular
 // files (links followed) but for weights, indexes and dot files, sorted by name. A link that leads nowhere is left out, with a note.
@@ -25,7 +26,7 @@ func Side(fsys fsio.FS, dir string) ([]formats.File, []formats.Note, error) {
 	var files []formats.File
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, indexSuffix) || name == "tensors.json" ||
+		if _, list := index.Weights(name); strings.HasPrefix(name, ".") || list || name == "tensors.json" ||
 			slices.Contains(weights, strings.ToLower(filepath.Ext(name))) {
 			continue
 		}
