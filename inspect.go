@@ -9,6 +9,7 @@ import (
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
 )
 
 // InspectReport is what the headers of a checkpoint say.
@@ -70,9 +71,12 @@ type InspectOptions struct {
 // Inspect reads the headers of a checkpoint, and nothing else.
 func Inspect(src Source, o InspectOptions) (*InspectReport, error) {
 	var r *InspectReport
-	err := withModel(src, func(m *arch.Model) error {
+	err := withModel(src, func(m *arch.Model) (err error) {
 		r = inspect(m, src.Path, o)
-		return nil
+		if o.Metadata {
+			r.Metadata.Entries, err = m.Metadata.Loaded()
+		}
+		return err
 	})
 	return r, err
 }
@@ -92,12 +96,25 @@ func inspect(m *arch.Model, path string, o InspectOptions) *InspectReport {
 	if m.Class != "" {
 		r.Architecture = &m.Class
 	}
-	for _, t := range m.Tensors {
+	r.Tensors = make([]TensorReport, 0, len(m.Tensors)+len(m.Aliases))
+	types := map[dtype.Type]*TypeSize{}
+	last, of := dtype.Type(""), (*TypeSize)(nil) // most tensors have the type of the one before
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
 		r.Tensors = append(r.Tensors, TensorReport{t.Name, string(t.DType), shape(t.Shape), t.Bytes, t.File, t.Offset})
 		r.Bytes += t.Bytes
 		r.Parameters.Unique += t.Elems()
-		s := r.DTypes[string(t.DType)]
-		r.DTypes[string(t.DType)] = TypeSize{s.Tensors + 1, s.Bytes + t.Bytes}
+		if of == nil || t.DType != last {
+			if last, of = t.DType, types[t.DType]; of == nil {
+				of = &TypeSize{}
+				types[t.DType] = of
+			}
+		}
+		of.Tensors++
+		of.Bytes += t.Bytes
+	}
+	for d, s := range types {
+		r.DTypes[string(d)] = *s
 	}
 	r.Parameters.Total = r.Parameters.Unique
 	for _, a := range m.Aliases {
@@ -179,15 +196,19 @@ func (m Metadata) value(v any) any {
 	case float64:
 		return formats.Number(v)
 	}
+	type long struct {
+		Type  string `json:"type"`
+		Count int    `json:"count"`
+	}
+	if d, ok := v.(formats.Deferred); ok {
+		return long{d.Elem(), d.Len()}
+	}
 	rv := reflect.ValueOf(v)
 	if rv.Kind() != reflect.Slice {
 		return v
 	}
 	if rv.Len() > longArray && !m.Whole {
-		return struct {
-			Type  string `json:"type"`
-			Count int    `json:"count"`
-		}{rv.Type().Elem().String(), rv.Len()}
+		return long{rv.Type().Elem().String(), rv.Len()}
 	}
 	out := make([]any, rv.Len())
 	for i := range out {

@@ -5,6 +5,7 @@ package formats
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/bowline-ml/bowline/formats/dtype"
 )
@@ -75,23 +76,55 @@ type Alias struct {
 }
 
 // KV is one metadata entry. Value is one of: bool, string, u/int8 to 64, float32, float64, or a slice of one of these, or []any of
-// slices for GGUF's nested arrays.
+// slices for GGUF's nested arrays, or a Deferred.
 type KV struct {
 	Key   string
 	Value any
 }
 
+// Deferred is a long array that stays in its file: what only lists keys need not read a vocabulary. Get and the typed getters load it.
+type Deferred interface {
+	Elem() string // the Go type of the elements: "string"
+	Len() int
+	// Load reads the array: a slice of Elem. The checkpoint that it comes from has to be open. Each call reads again.
+	Load() (any, error)
+}
+
 // Metadata keeps file order.
 type Metadata []KV
 
-// Get is the value of a key, or nil.
+// Get is the value of a key, or nil. A deferred array that cannot be read any more is an error instead of a slice.
 func (m Metadata) Get(key string) any {
 	for _, kv := range m {
 		if kv.Key == key {
-			return kv.Value
+			return load(kv.Value)
 		}
 	}
 	return nil
+}
+
+func load(value any) any {
+	d, ok := value.(Deferred)
+	if !ok {
+		return value
+	}
+	v, err := d.Load()
+	if err != nil {
+		return err
+	}
+	return v
+}
+
+// Loaded is m with all arrays read.
+func (m Metadata) Loaded() (Metadata, error) {
+	out := slices.Clone(m)
+	for i, kv := range out {
+		out[i].Value = load(kv.Value)
+		if err, ok := out[i].Value.(error); ok {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // Note is a decision that a person may dispute, with its reason.

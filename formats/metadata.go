@@ -148,6 +148,10 @@ func widen[T uint8 | uint16 | uint32 | uint64 | int8 | int16 | int32 | int64](s 
 	return out
 }
 
+// wrongType is also where a deferred array ends that could not be read.
 func wrongType(key string, got any, want string) *Error {
+	if err, ok := got.(error); ok {
+		return Errorf(CodeOf(err), "%w", err).In("", key)
+	}
 	return Errorf(BadType, "got %T, want %s", got, want).In("", key)
 }

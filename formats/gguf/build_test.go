@@ -60,3 +60,41 @@ func long(n int) string             { return strings.Repeat("n", n) }
 func shard(no, count uint16, total int32, nTensors uint64) image {
 	return head(nTensors, 3).kv("split.no", u16, no).kv("split.count", u16, count).kv("split.tensors.count", i32, total)
 }
+
+// bigImage is a big-endian file in the making.
+type bigImage []byte
+
+// bigHead is the start of a file of any version; in version 1 the counts are short.
+func bigHead(version uint32, nTensors, nKV uint64) bigImage {
+	b := bigImage("GGUF").put(version)
+	if version == 1 {
+		return b.put(uint32(nTensors), uint32(nKV))
+	}
+	return b.put(nTensors, nKV)
+}
+
+func (b bigImage) put(values ...any) bigImage {
+	for _, v := range values {
+		if s, ok := v.(string); ok {
+			b = append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
+			continue
+		}
+		var err error
+		if b, err = binary.Append(b, binary.BigEndian, v); err != nil {
+			panic(err)
+		}
+	}
+	return b
+}
+
+func (b bigImage) kv(key string, t uint32, values ...any) bigImage {
+	return b.put(key, t).put(values...)
+}
+
+func (b bigImage) info(name string, id uint32, offset uint64, ne ...uint64) bigImage {
+	return b.put(name, uint32(len(ne)), ne, id, offset)
+}
+
+func (b bigImage) pad(align int) bigImage { return bigImage(image(b).pad(align)) }
+func (b bigImage) data(n int) bigImage    { return bigImage(image(b).data(n)) }
+func (b bigImage) cut(n int) bigImage     { return b[:len(b)-n] }

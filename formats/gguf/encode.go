@@ -32,6 +32,13 @@ func encode(h formats.Header, f, n int, tensors []int, places []formats.Place) (
 	b = le.AppendUint64(b, uint64(len(kvs)))
 	for _, kv := range kvs {
 		b = appendText(b, kv.Key)
+		if d, ok := kv.Value.(formats.Deferred); ok {
+			v, err := d.Load()
+			if err != nil {
+				return nil, formats.Errors(err)[0].In("", kv.Key)
+			}
+			kv.Value = v
+		}
 		var err *formats.Error
 		if b, err = appendValue(b, kv.Value); err != nil {
 			return nil, err.In("", kv.Key)
@@ -61,6 +68,8 @@ func estimate(kvs formats.Metadata, ts []formats.Tensor, tensors []int) int {
 	for _, kv := range kvs {
 		n += 8 + len(kv.Key) + 4 + 12
 		switch v := kv.Value.(type) {
+		case *deferred:
+			n += int(v.end - v.at)
 		case string:
 			n += len(v)
 		case []string:

@@ -1,6 +1,7 @@
 package gguf_test
 
 import (
+	"os"
 	"path/filepath"
 	"runtime/metrics"
 	"testing"
@@ -38,6 +39,98 @@ func FuzzOpen(f *testing.F) {
 		}
 		defer c.Close()
 		again(t, c)
+	})
+}
+
+// FuzzValues reads metadata of any bytes: what is accepted is loaded, and written as the same values.
+func FuzzValues(f *testing.F) {
+	f.Add(uint64(1), []byte(image{}.kv("k", str, "text")))
+	f.Add(uint64(2), []byte(image{}.kv("k", boolean, uint8(1)).kv("l", f64, 0.5)))
+	f.Add(uint64(1), []byte(image{}.list("k", array, 2, uint32(array), uint64(0), uint32(str), uint64(1), "x")))
+	f.Add(uint64(1), []byte(image{}.list("k", str, 5000).text(string(make([]byte, 8*5000)))))
+	f.Add(uint64(1), []byte(image{}.list("k", boolean, 5000).text(string(make([]byte, 5000)))))
+	f.Add(uint64(1), []byte(image{}.list("k", i16, 4, []int16{1, 2, 3, 4})))
+	f.Fuzz(func(t *testing.T, n uint64, b []byte) {
+		for _, start := range []image{head(0, n), headOf(2, 0, n), v1(0, uint32(n))} {
+			file := append(start, b...)
+			if try(t, file) != nil {
+				continue
+			}
+			c := openFiles(t, formatstest.OneFile(file), "m.gguf")
+			again(t, c)
+		}
+	})
+}
+
+// FuzzSet reads two files as a set.
+func FuzzSet(f *testing.F) {
+	f.Add([]byte(shard(0, 2, 2, 1).info("a", idF32, 0, 4).data(32)), []byte(shard(1, 2, 2, 1).info("b", idF32, 0, 4).data(32)))
+	f.Add([]byte(shard(0, 2, 0, 0)), []byte(head(0, 2).kv("split.no", u16, uint16(1)).kv("k", u8, uint8(1))))
+	f.Add([]byte(shard(0, 2, 1, 0)), []byte(bigHead(3, 1, 1).put("split.no", uint32(u16), uint16(1)).info("b", idF32, 0, 1).data(4)))
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		fsys := memory(t)
+		list := gguf.Format.Siblings("m-00001-of-00002.gguf")
+		put(t, fsys, list[0], a)
+		put(t, fsys, list[1], b)
+		before := allocated()
+		c, err := gguf.Format.Open(fsys, "/", list, "")
+		if got, limit := allocated()-before, uint64(16*(len(a)+len(b))+16<<20); got > limit {
+			t.Errorf("allocated %d bytes for files of %d", got, len(a)+len(b))
+		}
+		for _, e := range formats.Errors(err) {
+			if e.Code == "" || e.Code == formats.IO || e.Path == "" || e.Offset > int64(max(len(a), len(b))) {
+				t.Errorf("got code %q, path %q, offset %d: %v", e.Code, e.Path, e.Offset, err)
+			}
+		}
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for _, x := range c.Tensors {
+			if x.File != list[0] && x.File != list[1] {
+				t.Errorf("tensor %q is in %q", x.Name, x.File)
+			}
+			if _, err := c.Open(x.Name); formats.CodeOf(err) == formats.Unsupported { // of a big-endian file
+				return
+			}
+		}
+		again(t, c)
+	})
+}
+
+// FuzzBigEndian reads big-endian files: all versions of the rest, and data in parts as whole.
+func FuzzBigEndian(f *testing.F) {
+	for _, g := range bigGoldens(f) {
+		for _, name := range g.Files {
+			b, err := os.ReadFile(bigDir + name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b[8:], uint16(3))
+		}
+	}
+	f.Add([]byte(bigHead(3, 1, 0).info("a", 6, 0, 32).data(22))[8:], uint16(1))
+	f.Fuzz(func(t *testing.T, rest []byte, part uint16) {
+		for version := byte(1); version <= 3; version++ {
+			b := append([]byte{'G', 'G', 'U', 'F', 0, 0, 0, version}, rest...)
+			if try(t, b) != nil {
+				continue
+			}
+			c := openFiles(t, formatstest.OneFile(b), "m.gguf")
+			for _, x := range c.Tensors {
+				r, err := c.Open(x.Name)
+				if err != nil {
+					continue
+				}
+				whole := formatstest.Bytes(t, c, x.Name)
+				p := make([]byte, part%600+1)
+				for off := 0; off < len(whole); off += len(p) {
+					if n, _ := r.ReadAt(p, int64(off)); string(p[:n]) != string(whole[off:min(len(whole), off+len(p))]) {
+						t.Fatalf("tensor %q: other bytes at %d", x.Name, off)
+					}
+				}
+			}
+		}
 	})
 }
 

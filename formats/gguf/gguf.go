@@ -1,5 +1,5 @@
 // Package gguf reads and writes GGUF, the format of llama.cpp: one file, or a split set, of typed metadata and tensors.
-// It reads versions 1 to 3, little-endian, and writes version 3.
+// It reads versions 1 to 3 in both byte orders, and writes version 3, little-endian.
 package gguf
 
 import (
@@ -19,6 +19,9 @@ import (
 //     split.tensors.count, which Files and Tensor.File stand for;
 //   - an element type that ggml.h does not name is "GGML_<id>": such tensors open as bytes and can be laid out again, and a note
 //     says what else is known of the id.
+//
+// Tensors of a big-endian file open as the same little-endian bytes that a little-endian file would hold. For types whose layout in a
+// big-endian file is not known, opening is Unsupported; they are listed like others.
 var Format = formats.Format{
 	Name:      "gguf",
 	Suffix:    ".gguf",
@@ -50,15 +53,30 @@ func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Chec
 	}
 	return formats.NewCheckpoint(dir, h, func(i int) (io.ReaderAt, error) {
 		t := h.Tensors[i]
-		return formats.Range(readers[t.File], t.Offset, t.Bytes), nil
+		r := readers[t.File]
+		data := formats.Range(r, t.Offset, t.Bytes)
+		if !r.big {
+			return data, nil
+		}
+		data, err := littleEndian(data, t)
+		if err != nil {
+			return nil, err.At(filepath.Join(dir, t.File), t.Offset)
+		}
+		return data, nil
 	}, set.Close), nil
 }
 
+// source is an open file of a set.
+type source struct {
+	io.ReaderAt
+	big bool
+}
+
 // read parses all files of a set.
-func read(set *formats.FileSet, files []string) (formats.Header, map[string]io.ReaderAt, error) {
+func read(set *formats.FileSet, files []string) (formats.Header, map[string]*source, error) {
 	var problems []error
 	var parts []*part
-	readers := map[string]io.ReaderAt{}
+	readers := map[string]*source{}
 	for _, name := range files {
 		path := filepath.Join(set.Dir, name)
 		if readers[name] != nil {
@@ -70,12 +88,13 @@ func read(set *formats.FileSet, files []string) (formats.Header, map[string]io.R
 			problems = append(problems, absent(err).At(path, -1))
 			continue
 		}
-		readers[name] = f
+		readers[name] = &source{ReaderAt: f}
 		p, err := parse(f, name, path, size)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
+		readers[name].big = p.big
 		parts = append(parts, p)
 	}
 	if err := errors.Join(problems...); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
 )
@@ -29,10 +28,12 @@ type part struct {
 	metadata formats.Metadata
 	valueAt  map[string]int64 // where the values of the container's own keys are
 	tensors  []formats.Tensor
+	big      bool // the data is big-endian too
 	notes    []formats.Note
+	unsaid   int // notes that there was no room for
 }
 
-// A file is, all little-endian:
+// A file is, all in one byte order:
 //
 //	u32 magic, u32 version, u64 n_tensors, u64 n_kv                   (u32 counts, lengths and dimensions in version 1)
 //	n_kv      x { string key; u32 type; value }
@@ -48,6 +49,9 @@ func parse(f io.ReaderAt, name, path string, size int64) (*part, error) {
 	nTensors, nKV := w.counts()
 	if err := w.problem(); err != nil {
 		return nil, err
+	}
+	if p.big = w.big; p.big {
+		p.note(formats.Note{Subject: name, Decision: "read as big-endian", Because: "the bytes of its version are in that order"})
 	}
 	p.readMetadata(w, nKV)
 	align := p.alignment(w)
@@ -68,17 +72,19 @@ func (w *window) counts() (nTensors, nKV uint64) {
 		w.fail(formats.Errorf(formats.Magic, "got % x, want % x (%q)%s", b, magic, magic, looksLike(b)), 0)
 	}
 	w.where = field{name: "version"}
-	switch v := w.u32(); {
+	v := w.u32()
+	order := ""
+	if v&0xffff == 0 && v != 0 {
+		// The one sign of the byte order: small numbers have their low half empty in the other one (gguf.cpp, gguf_reader.py).
+		w.big, v, order = true, bits.ReverseBytes32(v), " (big-endian)"
+	}
+	switch {
 	case w.err != nil:
 	case v == 1:
 		w.width = 4
 	case v == 2, v == 3:
-	case v != 0 && v&0xffff == 0:
-		// The one sign of the byte order: small numbers have their low half empty in the other one (gguf.cpp).
-		w.fail(formats.Errorf(formats.Unsupported, "got %#x: a big-endian file of version %d", v, bits.ReverseBytes32(v)).
-			Hinted("gguf_convert_endian.py of gguf-py makes it little-endian"), 4)
 	default:
-		w.fail(formats.Errorf(formats.Version, "got %d, want 1, 2 or 3", v), 4)
+		w.fail(formats.Errorf(formats.Version, "got %d%s, want 1, 2 or 3", v, order), 4)
 	}
 	// The smallest entries have a name of one byte; a value of one byte; no dimensions.
 	return w.count("n_tensors", 1+4+4+8), w.count("n_kv", 1+4+1)
@@ -100,9 +106,30 @@ func (w *window) count(name string, rest int) uint64 {
 	return n
 }
 
+// maxNotes is how many notes are made on one file.
+const maxNotes = 50
+
+// note keeps a note, or counts it.
+func (p *part) note(n formats.Note) {
+	if len(p.notes) < maxNotes {
+		p.notes = append(p.notes, n)
+	} else {
+		p.unsaid++
+	}
+}
+
+// said is all notes.
+func (p *part) said() []formats.Note {
+	if p.unsaid == 0 {
+		return p.notes
+	}
+	return append(p.notes, formats.Note{Subject: p.name, Decision: fmt.Sprintf("%d more notes are left out", p.unsaid),
+		Because: "they say the like of other tensors and keys", Warn: true})
+}
+
 // readMetadata reads n entries.
 func (p *part) readMetadata(w *window, n uint64) {
-	seen := map[string]bool{}
+	seen := names{at: func(i int) string { return p.metadata[i].Key }}
 	for i := uint64(0); i < n && w.err == nil; i++ {
 		w.where = field{"kv", int(i), "key"}
 		at := w.pos()
@@ -114,10 +141,9 @@ func (p *part) readMetadata(w *window, n uint64) {
 			w.report(formats.Errorf(formats.Missing, "the key is empty"), at)
 		case !printable(key):
 			w.report(formats.Errorf(formats.UTF8, "got %.64q, want printable ASCII", key), at)
-		case seen[key]:
+		case !seen.add(key, len(p.metadata)):
 			w.report(formats.Errorf(formats.Dup, "the key %.64q is there twice", key), at)
 		}
-		seen[key] = true
 
 		w.where = field{"kv", int(i), "type"}
 		at = w.pos()
@@ -129,7 +155,8 @@ func (p *part) readMetadata(w *window, n uint64) {
 			return
 		}
 		w.where = field{"kv", int(i), "value"}
-		if key == alignmentKey || strings.HasPrefix(key, splitPrefix) {
+		switch key {
+		case alignmentKey, splitNo, splitCount, splitTensors:
 			p.valueAt[key] = w.pos()
 		}
 		v := w.value(t)
@@ -137,7 +164,7 @@ func (p *part) readMetadata(w *window, n uint64) {
 			w.err.Message = fmt.Sprintf("key %.64q: %s", key, w.err.Message)
 			return
 		}
-		p.metadata = append(p.metadata, formats.KV{Key: key, Value: v})
+		p.metadata = append(room(p.metadata, n), formats.KV{Key: key, Value: v})
 	}
 }
 
@@ -171,7 +198,7 @@ func (p *part) alignment(w *window) int64 {
 		w.report(formats.Errorf(formats.Limit, "got %d, want at most %d", n, maxAlignment), at)
 		return 0
 	case n < 8:
-		p.notes = append(p.notes, formats.Note{Subject: p.name, Decision: fmt.Sprintf("read with alignment %d", n),
+		p.note(formats.Note{Subject: p.name, Decision: fmt.Sprintf("read with alignment %d", n),
 			Because: "the format asks for a multiple of 8; the C reader takes any power of two", Warn: true})
 	}
 	return int64(n)

@@ -22,8 +22,8 @@ const (
 func idAt(dims int64) int64     { return neAt + 8*dims }
 func offsetAt(dims int64) int64 { return idAt(dims) + 4 }
 
-// The cases of tests/test-gguf.cpp of ggml, the table of reported holes in GGUF readers, and our own.
-func TestHostile(t *testing.T) {
+// hostileFiles are files to refuse: the cases of tests/test-gguf.cpp of ggml, of holes that were reported in GGUF readers, and our own.
+func hostileFiles() []formatstest.Hostile {
 	deep := func(n int) image {
 		b := head(0, 1).put("k", uint32(array))
 		for range n {
@@ -36,7 +36,7 @@ func TestHostile(t *testing.T) {
 	for range 30 {
 		bools = bools.put(uint8(2))
 	}
-	formatstest.Table(t, gguf.Format, []formatstest.Hostile{
+	return []formatstest.Hostile{
 		// The fixed start.
 		{Name: "empty", Code: formats.Trunc, Offset: 0, Field: "magic"},
 		{Name: "three bytes", Bytes: []byte("GGU"), Code: formats.Trunc, Offset: 0, Field: "magic"},
@@ -48,7 +48,6 @@ func TestHostile(t *testing.T) {
 		{Name: "version cut", Bytes: []byte("GGUF\x03"), Code: formats.Trunc, Offset: 4, Field: "version"},
 		{Name: "version 0", Bytes: headOf(0, 0, 0), Code: formats.Version, Offset: 4, Field: "version"},
 		{Name: "version future", Bytes: headOf(4, 0, 0), Code: formats.Version, Offset: 4, Field: "version", Says: []string{"got 4"}},
-		{Name: "big-endian", Bytes: headOf(0x03000000, 0, 0), Code: formats.Unsupported, Offset: 4, Field: "version", Says: []string{"big-endian", "version 3"}},
 		{Name: "n_kv cut", Bytes: head(0, 0).cut(1), Code: formats.Trunc, Offset: 16, Field: "n_kv"},
 		{Name: "n_tensors -1", Bytes: head(1<<64-1, 0).data(64), Code: formats.Limit, Offset: 8, Field: "n_tensors"},
 		{Name: "n_kv -1", Bytes: head(0, 1<<64-1).data(64), Code: formats.Limit, Offset: 16, Field: "n_kv"},
@@ -154,10 +153,11 @@ func TestHostile(t *testing.T) {
 		{Name: "many problems at once", Bytes: head(3, 3).kv("", u8, uint8(1)).kv("k", boolean, uint8(3)).kv("k", u8, uint8(1)).
 			info("a", 5, 0, 4).info("a", idF32, 0, 1<<63).info("c", idF32, 32, 4).data(48), Code: formats.Missing, Offset: 24, Field: "kv[0].key",
 			Codes: []formats.Code{formats.Missing, formats.BadType, formats.Dup, formats.BadDType, formats.Dup, formats.Overflow}},
-	})
+	}
 }
 
-func TestHostileSets(t *testing.T) {
+// hostileSets are sets to refuse; the first is whole.
+func hostileSets() []formatstest.Hostile {
 	a := shard(0, 3, 2, 1).info("a", idF32, 0, 4).data(32)
 	b := shard(1, 3, 2, 1).info("b", idF32, 0, 4).data(32)
 	c := shard(2, 3, 2, 0)
@@ -182,7 +182,7 @@ func TestHostileSets(t *testing.T) {
 		}
 		return at + 2 + 8 + int64(len("split.tensors.count")) + 4
 	}
-	formatstest.Table(t, gguf.Format, []formatstest.Hostile{
+	return []formatstest.Hostile{
 		{Name: "whole", Files: set(a, b, c), Open: names},
 		{Name: "middle shard not there", Files: set(a, nil, c), Open: names, Code: formats.Missing, Offset: -1, Says: []string{names[1]}},
 		{Name: "third shard is a copy of the second", Files: set(a, b, b), Open: names, Code: formats.Mismatch, Offset: valueOf("split.no"), Field: "split.no",
@@ -207,8 +207,24 @@ func TestHostileSets(t *testing.T) {
 		{Name: "an index", Files: set(a, b, c), Open: names, Index: "m.json", Code: formats.Unsupported, Offset: -1},
 		{Name: "two shards damaged", Files: set(a, b.cut(32), image("GGUF")), Open: names, Code: formats.Trunc, Offset: int64(len(b) - 32), Tensor: "b", Field: "tensor[0]",
 			Codes: []formats.Code{formats.Trunc, formats.Trunc}},
-	})
+		{Name: "number -1 of type i32", Files: set(a, b, head(0, 1).kv("split.no", i32, int32(-1))), Open: names, Code: formats.BadType, Offset: 44, Field: "split.no"},
+		{Name: "count 0 in a set", Files: set(shard(0, 0, 2, 1).info("a", idF32, 0, 4).data(32), b, c), Open: names, Code: formats.Mismatch, Offset: valueOf("split.count"), Field: "split.count"},
+		{Name: "count 65535 in a lone file", Bytes: shard(0, 65535, 2, 1).info("a", idF32, 0, 4).data(32), Code: formats.Missing, Offset: valueOf("split.count"), Field: "split.count"},
+		{Name: "total -1", Files: set(shard(0, 3, -1, 1).info("a", idF32, 0, 4).data(32), b, c), Open: names, Code: formats.Mismatch, Offset: valueOf("split.tensors.count"), Field: "split.tensors.count"},
+		{Name: "total of type u32", Files: set(head(1, 3).kv("split.no", u16, uint16(0)).kv("split.count", u16, uint16(3)).kv("split.tensors.count", u32, uint32(2)).
+			info("a", idF32, 0, 4).data(32), b, c), Open: names, Code: formats.BadType, Offset: valueOf("split.tensors.count"), Field: "split.tensors.count"},
+		{Name: "first shard is no GGUF", Files: set(image("version https://git-lfs.github.com/spec/v1"), b, c), Open: names, Code: formats.Magic, Offset: 0, Field: "magic"},
+		{Name: "an empty shard", Files: set(a, image{}, c), Open: names, Code: formats.Trunc, Offset: 0, Field: "magic"},
+		{Name: "all shards are the first", Files: set(a, a, a), Open: names, Code: formats.Mismatch, Offset: valueOf("split.no"), Field: "split.no",
+			Codes: []formats.Code{formats.Mismatch, formats.Dup, formats.Mismatch, formats.Dup}},
+		{Name: "a big-endian shard with another number", Files: set(a, b, image(bigHead(3, 0, 1).put("split.no", uint32(u16), uint16(1)))), Open: names, Code: formats.Mismatch,
+			Offset: valueOf("split.no"), Field: "split.no"},
+	}
 }
+
+func TestHostile(t *testing.T)     { formatstest.Table(t, gguf.Format, hostileFiles()) }
+func TestHostileMore(t *testing.T) { formatstest.Table(t, gguf.Format, moreHostile()) }
+func TestHostileSets(t *testing.T) { formatstest.Table(t, gguf.Format, hostileSets()) }
 
 func TestSiblings(t *testing.T) {
 	for name, want := range map[string]int{"m-00001-of-00001.gguf": 1, "a-00001-of-00002-00002-of-00003.gguf": 3, "m-00001-of-10000.gguf": 10000,

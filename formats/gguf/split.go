@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -12,7 +13,6 @@ import (
 
 // The keys of a split set. Each file has all three; every other key is in the first file only (gguf-split, gguf-py).
 const (
-	splitPrefix  = "split."
 	splitNo      = "split.no"            // uint16, from 0
 	splitCount   = "split.count"         // uint16
 	splitTensors = "split.tensors.count" // int32, of all files
@@ -58,7 +58,6 @@ func join(parts []*part) (formats.Header, error) {
 	for i, p := range parts {
 		problems = append(problems, p.checkPlace(i, len(parts))...)
 		h.Files = append(h.Files, formats.File{Path: p.name, Bytes: p.size})
-		h.Notes = append(h.Notes, p.notes...)
 		for _, t := range p.tensors {
 			if len(parts) == 1 {
 				break // parse has seen to it
@@ -68,17 +67,18 @@ func join(parts []*part) (formats.Header, error) {
 			}
 			holder[t.Name] = p.name
 		}
-		h.Tensors = append(h.Tensors, p.tensors...)
 		if i == 0 {
-			h.Metadata = own(p.metadata)
+			h.Metadata, h.Tensors, h.Notes = own(p.metadata), p.tensors, p.said()
 			continue
 		}
+		h.Tensors = append(h.Tensors, p.tensors...)
 		for _, kv := range own(p.metadata) {
 			if kv.Key != alignmentKey {
-				h.Notes = append(h.Notes, formats.Note{Subject: p.name, Decision: fmt.Sprintf("key %q is ignored", kv.Key),
+				p.note(formats.Note{Subject: p.name, Decision: fmt.Sprintf("key %.64q is ignored", kv.Key),
 					Because: "the metadata of a set is that of its first file", Warn: true})
 			}
 		}
+		h.Notes = append(h.Notes, p.said()...)
 	}
 	if len(problems) == 0 && len(parts) > 1 { // else a wrong total is a consequence
 		for i, p := range parts {
@@ -90,13 +90,11 @@ func join(parts []*part) (formats.Header, error) {
 
 // own drops the keys that say how files belong together: the header says so with its Files.
 func own(m formats.Metadata) formats.Metadata {
-	out := make(formats.Metadata, 0, len(m))
-	for _, kv := range m {
-		if kv.Key != splitNo && kv.Key != splitCount && kv.Key != splitTensors {
-			out = append(out, kv)
-		}
+	split := func(kv formats.KV) bool { return kv.Key == splitNo || kv.Key == splitCount || kv.Key == splitTensors }
+	if !slices.ContainsFunc(m, split) {
+		return m
 	}
-	return out
+	return slices.DeleteFunc(slices.Clone(m), split)
 }
 
 // checkPlace checks that p says that it is file i of n.

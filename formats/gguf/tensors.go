@@ -11,22 +11,30 @@ import (
 
 // info is what a header says of one tensor beyond formats.Tensor, and where it says so.
 type info struct {
-	id                uint32
-	offset            uint64
-	sized             bool // the tensor's Bytes is known
-	neAt, idAt, offAt int64
+	at     int64 // of the entry
+	offset uint64
+	id     uint32
+	sized  bool // the tensor's Bytes is known
 }
+
+// neAt, idAt and offsetAt are where the fields of the entry of t are.
+func (in info) neAt(w *window, t formats.Tensor) int64 { return in.at + int64(w.width+len(t.Name)+4) }
+func (in info) idAt(w *window, t formats.Tensor) int64 {
+	return in.neAt(w, t) + int64(w.width*len(t.Shape))
+}
+func (in info) offsetAt(w *window, t formats.Tensor) int64 { return in.idAt(w, t) + 4 }
 
 // readTensors reads n tensor infos into p.tensors.
 func (p *part) readTensors(w *window, n uint64) []info {
 	var infos []info
-	seen := map[string]bool{}
+	seen := names{at: func(i int) string { return p.tensors[i].Name }}
 	told := map[uint32]bool{} // private types
 	for i := uint64(0); i < n && w.err == nil; i++ {
 		var t formats.Tensor
 		var in info
 		w.where = field{"tensor", int(i), "name"}
-		at := w.pos()
+		in.at = w.pos()
+		at := in.at
 		t.Name = w.text(maxName)
 		switch {
 		case w.err != nil:
@@ -37,12 +45,11 @@ func (p *part) readTensors(w *window, n uint64) []info {
 			w.report(formats.Errorf(formats.UTF8, "got %q: C programs would see the part before the NUL", t.Name), at)
 		case !utf8.ValidString(t.Name):
 			w.report(formats.Errorf(formats.UTF8, "got %q, want UTF-8", t.Name), at)
-		case seen[t.Name]:
+		case !seen.add(t.Name, len(p.tensors)):
 			w.report(formats.Errorf(formats.Dup, "the name is there twice").In(t.Name, ""), at)
 		case len(t.Name) == maxName:
-			p.notes = append(p.notes, formats.Note{Subject: t.Name, Decision: "read", Because: "llama.cpp refuses a name of 64 bytes", Warn: true})
+			p.note(formats.Note{Subject: t.Name, Decision: "read", Because: "llama.cpp refuses a name of 64 bytes", Warn: true})
 		}
-		seen[t.Name] = true
 
 		w.where = field{"tensor", int(i), "n_dims"}
 		at = w.pos()
@@ -54,7 +61,6 @@ func (p *part) readTensors(w *window, n uint64) []info {
 			return nil
 		}
 		w.where = field{"tensor", int(i), "ne"}
-		in.neAt = w.pos()
 		shapeOK := true
 		if rank > 0 {
 			t.Shape = make([]int64, rank)
@@ -62,16 +68,14 @@ func (p *part) readTensors(w *window, n uint64) []info {
 		for j := range t.Shape {
 			d := w.length()
 			if d > math.MaxInt64 {
-				w.report(formats.Errorf(formats.Overflow, "ne[%d]: got %d, want 0 to %d", j, int64(d), int64(math.MaxInt64)).In(t.Name, ""), in.neAt)
+				w.report(formats.Errorf(formats.Overflow, "ne[%d]: got %d, want 0 to %d", j, int64(d), int64(math.MaxInt64)).In(t.Name, ""), in.neAt(w, t))
 				shapeOK = false
 			}
 			t.Shape[len(t.Shape)-1-j] = int64(d) // ne[0] is the innermost dimension
 		}
 		w.where = field{"tensor", int(i), "type"}
-		in.idAt = w.pos()
 		in.id = w.u32()
 		w.where = field{"tensor", int(i), "offset"}
-		in.offAt = w.pos()
 		in.offset = w.u64()
 		if w.err != nil {
 			return nil
@@ -82,10 +86,14 @@ func (p *part) readTensors(w *window, n uint64) []info {
 		}
 		if in.id >= uint32(len(types)) && t.DType != "" && !told[in.id] {
 			told[in.id] = true
-			p.notes = append(p.notes, privateNote(in.id, t.Name))
+			if len(p.notes) < maxNotes { // a file may have a type for each tensor
+				p.note(privateNote(in.id, t.Name))
+			} else {
+				p.unsaid++
+			}
 		}
-		p.tensors = append(p.tensors, t)
-		infos = append(infos, in)
+		p.tensors = append(room(p.tensors, n), t)
+		infos = append(room(infos, n), in)
 	}
 	return infos
 }
@@ -95,19 +103,19 @@ func (in *info) size(w *window, i int, t *formats.Tensor) {
 	d, e := typeOf(in.id)
 	if e != nil {
 		w.where = field{"tensor", i, "type"}
-		w.report(e.In(t.Name, ""), in.idAt)
+		w.report(e.In(t.Name, ""), in.idAt(w, *t))
 	}
 	t.DType = d
 	w.where = field{"tensor", i, "ne"}
 	if e != nil || !d.Known() {
 		if _, ok := formats.Elems(t.Shape); !ok {
-			w.report(formats.Errorf(formats.Overflow, "shape %v has more elements than 63 bits count", t.Shape).In(t.Name, ""), in.neAt)
+			w.report(formats.Errorf(formats.Overflow, "shape %v has more elements than 63 bits count", t.Shape).In(t.Name, ""), in.neAt(w, *t))
 		}
 		return
 	}
 	n, err := formats.TensorBytes(d, t.Shape)
 	for _, e := range formats.Errors(err) {
-		w.report(e.In(t.Name, ""), in.neAt)
+		w.report(e.In(t.Name, ""), in.neAt(w, *t))
 	}
 	t.Bytes, in.sized = n, err == nil
 }
@@ -124,7 +132,7 @@ func (p *part) place(w *window, infos []info, align int64) {
 		t, in := &p.tensors[i], infos[i]
 		w.where = field{"tensor", i, "offset"}
 		bad := func(code formats.Code, format string, args ...any) {
-			w.report(formats.Errorf(code, format, args...).In(t.Name, ""), in.offAt)
+			w.report(formats.Errorf(code, format, args...).In(t.Name, ""), in.offsetAt(w, *t))
 		}
 		switch {
 		case in.offset > uint64(math.MaxInt64-start):
@@ -155,7 +163,7 @@ func (p *part) place(w *window, infos []info, align int64) {
 					known = false
 					w.where = field{"tensor", i + 1, "offset"}
 					w.report(formats.Errorf(formats.Overlap, "got %d, before the %s at %d", infos[i+1].offset, before(p.tensors, i+1), in.offset).
-						In(p.tensors[i+1].Name, ""), infos[i+1].offAt)
+						In(p.tensors[i+1].Name, ""), infos[i+1].offsetAt(w, p.tensors[i+1]))
 					continue
 				}
 				t.Bytes = int64(min(infos[i+1].offset-in.offset, math.MaxInt64))
@@ -164,7 +172,7 @@ func (p *part) place(w *window, infos []info, align int64) {
 		// Each step may wrap on its own: the padding, the end in the section, the end in the file.
 		if t.Bytes > math.MaxInt64-align || pad(t.Bytes, align) > math.MaxInt64-t.Offset {
 			w.where = field{"tensor", i, "ne"}
-			w.report(formats.Errorf(formats.Overflow, "shape %v at %d ends beyond what 63 bits count", t.Shape, in.offset).In(t.Name, ""), in.neAt)
+			w.report(formats.Errorf(formats.Overflow, "shape %v at %d ends beyond what 63 bits count", t.Shape, in.offset).In(t.Name, ""), in.neAt(w, *t))
 			known = false
 			continue
 		}
@@ -214,10 +222,10 @@ func (p *part) short(w *window, first int, lost int64) {
 func (p *part) noteEnd(end, padded int64) {
 	switch {
 	case p.size < end:
-		p.notes = append(p.notes, formats.Note{Subject: p.name, Decision: "read", Because: fmt.Sprintf("the last tensor lacks %d bytes of padding",
+		p.note(formats.Note{Subject: p.name, Decision: "read", Because: fmt.Sprintf("the last tensor lacks %d bytes of padding",
 			end-p.size)})
 	case p.size > padded:
-		p.notes = append(p.notes, formats.Note{Subject: p.name, Decision: fmt.Sprintf("%d bytes after the end are ignored", p.size-padded),
+		p.note(formats.Note{Subject: p.name, Decision: fmt.Sprintf("%d bytes after the end are ignored", p.size-padded),
 			Because: "no tensor holds them", Warn: true})
 	}
 }

@@ -32,8 +32,10 @@ var valueBytes = [typeCount]int{typeU8: 1, typeI8: 1, typeU16: 2, typeI16: 2, ty
 // maxDepth is how deep arrays may nest. The C reader refuses nesting, the format's text allows it.
 const maxDepth = 4
 
-// firstElems is how many elements of an array are allocated before any is read; longer arrays grow as their bytes arrive.
-const firstElems = 1 << 20
+// empties are the arrays without elements: one of each type is enough for a file that has a million of them.
+var empties = [typeCount]any{typeU8: []uint8{}, typeI8: []int8{}, typeU16: []uint16{}, typeI16: []int16{}, typeU32: []uint32{}, typeI32: []int32{},
+	typeF32: []float32{}, typeBool: []bool{}, typeString: []string{}, typeArray: []any{}, typeU64: []uint64{}, typeI64: []int64{},
+	typeF64: []float64{}}
 
 // entryBytes is the least that a value of a type takes: what a count of them is checked with.
 func (w *window) entryBytes(t uint32) int {
@@ -54,7 +56,7 @@ func (w *window) value(t uint32) any {
 	case typeArray:
 		return w.array()
 	}
-	b := w.take(valueBytes[t])
+	b := w.number(valueBytes[t])
 	if b == nil {
 		return nil
 	}
@@ -91,7 +93,8 @@ func (w *window) boolean(b byte, offset int64) bool {
 	return b == 1
 }
 
-// array reads an array. Arrays of arrays are walked with a stack, not by recursion: their depth is the file's to choose.
+// array reads an array. Arrays of arrays are walked with a stack, not by recursion: their depth is the file's to choose. Every count is
+// checked with the bytes that are left before it sizes anything, so that an array costs a small multiple of its bytes.
 func (w *window) array() any {
 	type level struct {
 		out  []any
@@ -123,10 +126,14 @@ func (w *window) array() any {
 				return nil
 			}
 			if n > 0 {
-				stack = append(stack, level{make([]any, 0, min(n, firstElems)), n})
+				stack = append(stack, level{make([]any, 0, n), n})
 				continue
 			}
-			done = []any{}
+		}
+		if n == 0 {
+			done = empties[t]
+		} else if n > deferFrom && len(stack) == 0 {
+			return w.postpone(t, n)
 		} else if done = w.elements(t, n); w.err != nil {
 			return nil
 		}
@@ -180,7 +187,7 @@ func (w *window) elements(t uint32, n uint64) any {
 
 // numbers reads n elements of size bytes, a piece of the file at a time.
 func numbers[T any](w *window, n uint64, size int, get func([]byte) T) []T {
-	out := make([]T, 0, min(n, firstElems))
+	out := make([]T, 0, n)
 	for left := n; left > 0; {
 		if !w.ensure(size) {
 			return nil
@@ -188,6 +195,9 @@ func numbers[T any](w *window, n uint64, size int, get func([]byte) T) []T {
 		k := min(left, uint64(len(w.buf)-w.at)/uint64(size))
 		b := w.take(int(k) * size)
 		for i := 0; i < len(b); i += size {
+			if w.big {
+				turn(b[i : i+size])
+			}
 			out = append(out, get(b[i:]))
 		}
 		left -= k
@@ -195,38 +205,55 @@ func numbers[T any](w *window, n uint64, size int, get func([]byte) T) []T {
 	return out
 }
 
-// strings reads n strings. The bytes of all strings that lie in one piece of the file become one Go string that they are slices of:
-// a vocabulary costs a handful of allocations, not one a token.
+// strings reads n strings. Those that lie in one piece of the file are slices of one Go string, with the lengths between them: a
+// vocabulary costs a handful of allocations, not one a token, and each of its bytes is copied once.
 func (w *window) strings(n uint64) []string {
-	out := make([]string, 0, min(n, firstElems))
-	var text []byte // of the strings in ends
-	var ends []int
-	for left := n; left > 0; {
-		text, ends = text[:0], ends[:0]
-		for left > 0 && (len(ends) == 0 || len(w.buf)-w.at >= w.width) {
+	out := make([]string, 0, n)
+	for uint64(len(out)) < n {
+		if !w.ensure(w.width) {
+			return nil
+		}
+		end, k := w.at, n-uint64(len(out))
+		for ; k > 0 && len(w.buf)-end >= w.width; k-- {
+			m := w.lengthAt(w.buf[end:])
+			if m > uint64(len(w.buf)-end-w.width) {
+				break
+			}
+			end += w.width + int(m)
+		}
+		if end == w.at { // a string that goes on in the next piece, or has no place in the file
 			start := w.pos()
 			m := w.length()
 			if !w.checkText(m, maxString, start) {
 				return nil
 			}
-			if len(ends) > 0 && uint64(len(w.buf)-w.at) < m {
-				w.at -= w.width // the next piece begins with this string
-				break
+			out = append(out, string(w.take(int(m))))
+			if w.err != nil {
+				return nil
 			}
-			text = append(text, w.take(int(m))...)
-			ends = append(ends, len(text))
-			left--
+			continue
 		}
-		if w.err != nil {
-			return nil
+		for lengths, whole := w.buf[w.at:end], string(w.buf[w.at:end]); whole != ""; {
+			to := w.width + int(w.lengthAt(lengths))
+			out = append(out, whole[w.width:to])
+			lengths, whole = lengths[to:], whole[to:]
 		}
-		whole, from := string(text), 0
-		for _, to := range ends {
-			out = append(out, whole[from:to])
-			from = to
-		}
+		w.at = end
 	}
 	return out
+}
+
+// lengthAt is the count at the start of b.
+func (w *window) lengthAt(b []byte) uint64 {
+	switch {
+	case w.width == 4 && w.big:
+		return uint64(binary.BigEndian.Uint32(b))
+	case w.width == 4:
+		return uint64(binary.LittleEndian.Uint32(b))
+	case w.big:
+		return binary.BigEndian.Uint64(b)
+	}
+	return binary.LittleEndian.Uint64(b)
 }
 
 func getI16(b []byte) int16   { return int16(binary.LittleEndian.Uint16(b)) }

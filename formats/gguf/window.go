@@ -14,8 +14,8 @@ const (
 	maxHeader = 256 << 20
 	// maxString bounds one string; a whole tokenizer.json (33 MB for Gemma 3) may be carried in one.
 	maxString = 64 << 20
-	// pieceBytes is how much is read at a time.
-	pieceBytes = 1 << 20
+	// pieceBytes is how much is read at a time: at first few, because most shards have a short header.
+	firstPiece, pieceBytes = 64 << 10, 1 << 20
 )
 
 // window reads a file from its start through a buffer that slides, so that a header of any length costs its values and one piece.
@@ -25,6 +25,7 @@ type window struct {
 	path  string
 	size  int64 // of the file
 	width int   // bytes of a count: 8, in version 1 only 4
+	big   bool  // numbers have their most significant byte first
 
 	buf  []byte // the bytes of the file from base
 	base int64
@@ -102,7 +103,7 @@ func (w *window) ensure(n int) bool {
 		w.fail(formats.Errorf(formats.Limit, "the header goes on beyond %d bytes", maxHeader), w.pos())
 		return false
 	}
-	size := int(min(int64(max(n, pieceBytes)), w.left()))
+	size := int(min(int64(max(n, firstPiece, min(4*cap(w.buf), pieceBytes))), w.left()))
 	next := w.buf[:0]
 	if cap(next) < size {
 		next = make([]byte, 0, size)
@@ -131,15 +132,24 @@ func (w *window) take(n int) []byte {
 	return w.buf[w.at-n : w.at]
 }
 
+// number is the next n bytes, least significant first. In a big-endian file it turns them round in the buffer, which reads each byte once.
+func (w *window) number(n int) []byte {
+	b := w.take(n)
+	if w.big {
+		turn(b)
+	}
+	return b
+}
+
 func (w *window) u32() uint32 {
-	if b := w.take(4); b != nil {
+	if b := w.number(4); b != nil {
 		return binary.LittleEndian.Uint32(b)
 	}
 	return 0
 }
 
 func (w *window) u64() uint64 {
-	if b := w.take(8); b != nil {
+	if b := w.number(8); b != nil {
 		return binary.LittleEndian.Uint64(b)
 	}
 	return 0
