@@ -36,7 +36,7 @@ func Diff(ctx context.Context, a, b Source, o DiffOptions) (*DiffReport, error) 
 	r := &DiffReport{Schema: "bowline.diff/1", Tolerance: tol.String(), A: a.Path, B: b.Path}
 	err = withModel(a, func(x *arch.Model) error {
 		return withModel(b, func(y *arch.Model) (err error) {
-			if err := errors.Join(x.Stated(), y.Stated()); err != nil {
+			if err := errors.Join(judgeable(x), judgeable(y)); err != nil {
 				return err
 			}
 			if r.Report, err = diff.Compare(ctx, x, y, diff.Options{Tolerance: tol, Workers: workers(o.Workers), Progress: o.Progress}); err != nil {
@@ -50,6 +50,14 @@ func Diff(ctx context.Context, a, b Source, o DiffOptions) (*DiffReport, error) 
 		return nil, err
 	}
 	return r, nil
+}
+
+// judgeable refuses a checkpoint of which nothing can be said: nothing compared is no agreement.
+func judgeable(m *arch.Model) error {
+	if len(m.Tensors) == 0 {
+		return formats.Errorf(formats.Missing, "the checkpoint holds no tensors").At(m.Path(), -1)
+	}
+	return m.Stated()
 }
 
 // checked compares the checksums that a file states with what was read of it.

@@ -50,7 +50,7 @@ func Hash(ctx context.Context, src Source, o HashOptions) (*HashReport, error) {
 	}
 	r := &HashReport{Schema: hashSchema, Algorithm: diff.Algorithm}
 	err := withModel(src, func(m *arch.Model) error {
-		if err := m.Stated(); err != nil {
+		if err := judgeable(m); err != nil {
 			return err
 		}
 		d, err := diff.Digest(ctx, m, workers(o.Workers), o.Progress)

@@ -264,5 +264,5 @@ func (p planned) reopen(m *arch.Model, staged string) (*arch.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Reread(ck, p.Factors)
+	return m.Reread(ck, p.Factors, p.Flag)
 }

@@ -383,8 +383,8 @@ var sideTensors = [...]struct {
 }
 
 // Reread is another checkpoint with the family and the parameters of m, such as what m was converted to. factors are rope divisors that m's
-// scheme stores as a tensor, nil if there are none.
-func (m *Model) Reread(ck *formats.Checkpoint, factors []float32) (*Model, error) {
+// scheme stores as a tensor, nil if there are none; tied is what the other declares, nil for what m does.
+func (m *Model) Reread(ck *formats.Checkpoint, factors []float32, tied *bool) (*Model, error) {
 	out := &Model{Checkpoint: ck, FS: m.FS, Class: m.Class, Foreign: m.Foreign, Family: m.Family, Scheme: m.Scheme}
 	if m.Config == nil {
 		return out, nil
@@ -392,6 +392,9 @@ func (m *Model) Reread(ck *formats.Checkpoint, factors []float32) (*Model, error
 	c := *m.Config
 	if factors != nil {
 		c.Rope.Factors = factors
+	}
+	if tied != nil {
+		c.Tie = []config.Declared{{Path: "tie_word_embeddings", Value: *tied, Explicit: true}}
 	}
 	out.Config = &c
 	return out, out.finish()

@@ -267,8 +267,12 @@ func (p *Plan) overflows(lost []atomic.Int64) error {
 	for i := range lost {
 		if n := lost[i].Load(); n > 0 {
 			t := p.Target.Tensors[i]
-			errs = append(errs, formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s", n, t.Elems(), t.DType).In(t.Name, "").At(p.Source.Path(), -1).
-				Hinted("--dtype bf16 has the range of f32"))
+			e := formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s", n, t.Elems(), t.DType).Hinted("--dtype bf16 has the range of f32")
+			if b := t.DType.BlockElems(); b > 1 {
+				e = formats.Errorf(formats.NonFinite, "%d of %d values are not finite in %s, where one that overflows, or that is infinite or NaN in the source, takes the %d of its block along",
+					n, t.Elems(), t.DType, b).Hinted("--dtype bf16 holds whatever the source does")
+			}
+			errs = append(errs, e.In(t.Name, "").At(p.Source.Path(), -1))
 		}
 	}
 	return errors.Join(errs...)

@@ -165,7 +165,11 @@ func (d *draft) chat(p *Plan, read func(string) ([]byte, error)) error {
 		d.note(levelWarn, name, "has several chat templates", "TorchChat takes one, as a string")
 	}
 	at := slices.IndexFunc(p.Sides, func(s Side) bool { return s.Path == name })
-	if doc.Has("chat_template") || at < 0 {
+	switch {
+	case doc.Has("chat_template"):
+		return nil
+	case at < 0:
+		d.note(levelWarn, name, "has no chat_template", "TorchChat does not run without one; a directory as destination gets it")
 		return nil
 	}
 	template, because := plainTemplate, "TorchChat does not run without one, and the source has none: this one is the text alone"

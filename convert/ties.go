@@ -137,15 +137,17 @@ func (g *Group) declare(m *arch.Model) {
 		tied := g.head == nil || g.tie.Slot == arch.Forbidden
 		g.Declared = append(g.Declared, config.Declared{Path: g.TargetKeys[0], Value: tied, Explicit: true})
 	}
-	if m.Doc != nil && m.Config != nil {
+	switch {
+	case m.Config == nil:
+	case m.Doc != nil:
 		g.ClassDefault = &ClassDefault{Value: g.tie.Default[m.Config.Major()], Basis: fmt.Sprintf("%s, transformers %d", m.Config.Architecture, m.Config.Major()), Each: map[string]bool{}}
 		for v, d := range g.tie.Default {
 			g.ClassDefault.Each[fmt.Sprint(v)] = d
 		}
-		g.Declared = append(g.Declared, m.Config.Tie...)
-	}
-	if m.Doc == nil && m.Params != nil { // TransformerArgs declares no tie unless it is told
+	case m.Params != nil: // TransformerArgs declares no tie unless it is told
 		g.ClassDefault = &ClassDefault{Value: false, Basis: "TorchChat, TransformerArgs", Each: map[string]bool{}}
+	}
+	if m.Config != nil {
 		g.Declared = append(g.Declared, m.Config.Tie...)
 	}
 	switch {

@@ -23,6 +23,8 @@ type pair struct {
 type stats struct {
 	differing        int64
 	most, sig, noise float64
+	// odd is the most noise of a group of values that is far from the signal of that group: damage that the whole would hide.
+	odd float64
 	// The refuted are the explanations that a value contradicts: B is A rounded to B's type, A is B rounded to A's, B is A in the type of the
 	// tolerance.
 	notB, notA, notT bool
@@ -34,7 +36,7 @@ func (s *stats) add(o stats) {
 	if o.most > s.most || o.most != o.most {
 		s.most = o.most
 	}
-	s.sig, s.noise = s.sig+o.sig, s.noise+o.noise
+	s.sig, s.noise, s.odd = s.sig+o.sig, s.noise+o.noise, max(s.odd, o.odd)
 	s.notB, s.notA, s.notT, s.skipped = s.notB || o.notB, s.notA || o.notA, s.notT || o.notT, s.skipped || o.skipped
 }
 
@@ -98,11 +100,23 @@ func (p *pair) piece(st *stats, px, py []byte, n int64, s *scratch) {
 	p.y.as.DecodeWide(vy, py)
 	wide := p.x.as == p.y.as && (p.x.as == dtype.I64 || p.x.as == dtype.U64) // float64 does not tell all of them apart
 	different := false
+	odd := math.Pow(10, -(p.expects()-stretchSlack)/10)
+	var sig, noise float64 // of the group
+	end := func() {
+		if noise > sig*odd {
+			st.odd = max(st.odd, noise)
+		}
+		sig, noise = 0, 0
+	}
 	for i, v := range vx {
+		if i%stretch == 0 {
+			end()
+		}
 		w := vy[i]
-		if (math.Float64bits(v) == math.Float64bits(w) || v == w) && !(wide && !bytes.Equal(px[8*i:8*i+8], py[8*i:8*i+8])) {
+		if (math.Float64bits(v) == math.Float64bits(w) || v == w || v != v && w != w) && !(wide && !bytes.Equal(px[8*i:8*i+8], py[8*i:8*i+8])) {
 			if !math.IsInf(v, 0) && v == v { // an infinity that both hold says nothing of the rest
 				st.sig += v * v
+				sig += v * v
 			}
 			continue
 		}
@@ -114,7 +128,9 @@ func (p *pair) piece(st *stats, px, py []byte, n int64, s *scratch) {
 		}
 		st.sig += v * v
 		st.noise += d * d
+		sig, noise = sig+v*v, noise+d*d
 	}
+	end()
 	if !different {
 		return
 	}
@@ -122,6 +138,21 @@ func (p *pair) piece(st *stats, px, py []byte, n int64, s *scratch) {
 	st.notB = st.notB || p.y.as != p.y.dtype || !rounds(vx, vy, p.y.dtype, p.y.cols(), s)
 	st.notA = st.notA || !p.both || p.x.as != p.x.dtype || !rounds(vy, vx, p.x.dtype, p.x.cols(), s)
 	st.notT = st.notT || p.tol.typ == "" || !rounds(vx, vy, p.tol.typ, p.y.cols(), s)
+}
+
+// stretch is how many values are looked at together for damage that the whole of a tensor would hide. In a block with one scale the error of each value is
+// bounded by that scale, so a group can be at most 8 dB worse than normal values are; what is worse than stretchSlack is no rounding.
+const (
+	stretch      = 256
+	stretchSlack = 12
+)
+
+// expects is the signal to noise ratio in dB that the type in question is expected to leave, 0 if that is not known.
+func (p *pair) expects() float64 {
+	if p.tol.typ != "" {
+		return expected[p.tol.typ]
+	}
+	return expected[p.y.dtype]
 }
 
 // rounds reports whether to is from rounded to a type. A row that holds no whole blocks cannot have been.
@@ -180,9 +211,12 @@ func (p *pair) judge() {
 	}
 	y := p.y.dtype
 	t.Differing, t.MaxAbs, t.SQNR = s.differing, formats.Number(s.most), formats.Number(10*math.Log10(s.sig/s.noise))
+	// Groups of next to nothing may be rounded to nothing: what counts is what the tensor's values are like.
+	n, _ := formats.Elems(p.x.shape)
+	damaged := s.odd > stretch*s.sig/float64(max(n, 1))*math.Pow(10, -(p.expects()-stretchSlack)/10)
 	within := func(typ dtype.Type) bool {
 		want, known := expected[typ]
-		return known && float64(t.SQNR) >= want-slack
+		return known && float64(t.SQNR) >= want-slack && !damaged
 	}
 	switch {
 	case s.differing == 0:

@@ -194,7 +194,7 @@ func readings(a, b *arch.Model) (x, y *reading, err error) {
 // borrowed is a checkpoint of no known family with the parameters of another, if the table of that names all its tensors. What the other declares
 // of its ties is not said of this one.
 func borrowed(from, m *arch.Model) *arch.Model {
-	c, err := from.Reread(m.Checkpoint, nil)
+	c, err := from.Reread(m.Checkpoint, nil, nil)
 	if err != nil || len(c.Strangers()) > 0 {
 		return m
 	}

@@ -188,6 +188,40 @@ func TestNarrowed(t *testing.T) {
 	}
 }
 
+// TestDamageInNoise: a wiped row and a flipped value are no rounding, however small a part of the tensor they are.
+func TestDamageInNoise(t *testing.T) {
+	for name, damage := range map[string]func(v []float32){
+		"a row of zeros":  func(v []float32) { clear(v[40*96 : 41*96]) },
+		"a value flipped": func(v []float32) { v[5000] *= -3 },
+		"rounding":        func(v []float32) {},
+	} {
+		fsys := disk(t, "checkpoints/granite-code")
+		produce(t, fsys, "/granite-code", "/f32.gguf", convert.Options{DType: "f32"})
+		rewritten(t, fsys, "/f32.gguf", "/damaged.gguf", gguf.Format, func(s *formats.Tensor, b []byte) []byte {
+			if s.Name != "token_embd.weight" {
+				return b
+			}
+			v := make([]float32, s.Elems())
+			dtype.F32.Decode(v, b)
+			q := encoded(dtype.Q8_0, v)
+			dtype.Q8_0.Decode(v, q)
+			damage(v)
+			return encoded(dtype.F32, v)
+		})
+		tol, err := diff.ParseTolerance("q8_0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := diff.Compare(context.Background(), opened(t, fsys, "/f32.gguf"), opened(t, fsys, "/damaged.gguf"), diff.Options{Tolerance: tol, Workers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Equal != (name == "rounding") {
+			t.Errorf("%s: got equal %v", name, r.Equal)
+		}
+	}
+}
+
 // TestFound names what was changed, and nothing else.
 func TestFound(t *testing.T) {
 	const l0, l1 = "model.layers.0.", "model.layers.1."

@@ -159,19 +159,23 @@ func (s *site) vacant() error {
 	if s.t.Dir {
 		return s.vacantDir()
 	}
+	first := false // what is to be replaced is there
 	for i := range s.names {
 		name := s.final(i)
 		st, err := s.look(name)
+		first = first || i == 0 && st != nil
 		switch {
 		case err != nil:
 			return err
 		case st == nil:
+		case i > 0 && !first:
+			return Errorf(Exists, "it exists, and belongs to something else: there is no %s", filepath.Base(s.final(0))).At(name, -1).Hinted("take a directory of its own")
 		case st.IsDir():
 			return Errorf(Exists, "it is a directory").At(name, -1)
 		case !st.Mode().IsRegular() && st.Mode()&fs.ModeSymlink == 0:
 			return Errorf(Exists, "it is no regular file").At(name, -1)
 		case !s.t.Over:
-			return Errorf(Exists, "it exists").At(name, -1)
+			return Errorf(Exists, "it exists").At(name, -1).Hinted("--force replaces it")
 		}
 	}
 	return nil

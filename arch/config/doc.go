@@ -12,8 +12,9 @@ import (
 
 // Limits of a JSON side file.
 const (
-	maxBytes = 64 << 20
-	maxDepth = 64
+	maxBytes  = 64 << 20
+	maxDepth  = 64
+	maxValues = 1 << 18 // each costs far more memory than it has bytes
 )
 
 type kind int
@@ -80,6 +81,7 @@ func (d *Doc) parse() error {
 		}
 	}
 	cur, depth := -1, 0
+	d.nodes = make([]node, 0, min(bytes.Count(b, []byte(","))+8, maxValues)) // a value more than commas, if no list holds another
 	seen := []map[string]bool{}
 	for {
 		// A value is expected here; in an object, its key first.
@@ -144,6 +146,9 @@ func (d *Doc) parse() error {
 			i = j
 		}
 		n.end = i
+		if len(d.nodes) == maxValues {
+			return formats.Errorf(formats.Limit, "got more than %d values", maxValues).At(d.Path, int64(n.start))
+		}
 		d.nodes = append(d.nodes, n)
 		id := len(d.nodes) - 1
 		if cur >= 0 {

@@ -15,8 +15,9 @@ func hashCmd() *cli.Command {
 		Usage:     "make a digest of what a model is, whatever its form",
 		ArgsUsage: "SRC",
 		Description: `The digest is of names, shapes and values in the hub's form, and does not depend on format, naming, stored type, shards, order, ties
-or tensors that follow from the config: every form that loses nothing has the same one. With --check the exit code is 1 if it is not the
-saved one, and what differs is named. Every NaN counts as the same; 0 and -0 do not.
+or tensors that the config stands for (rope factors and old rotary buffers, whatever they hold): every form that loses nothing has the
+same one. With --check the exit code is 1 if it is not the saved one, and what differs is named. Every NaN counts as the same; 0 and -0
+do not.
 
 Example:
    bowline hash granite-3b-code/ --json > granite.json

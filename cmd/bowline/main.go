@@ -45,7 +45,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if code == 130 || code == 143 {
 		err = formats.Errorf(formats.Interrupted, "%s", context.Cause(ctx))
 	}
-	if code != 0 && jsonOut && !errors.As(err, new(reported)) {
+	if code != 0 && jsonOut && out.err == nil && !errors.As(err, new(reported)) {
 		printError(out, err, code)
 	} else if err != nil && !errors.As(err, new(reported)) {
 		for i, e := range formats.Errors(err) {
