@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/diff"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
@@ -52,6 +53,13 @@ func Hash(ctx context.Context, src Source, o HashOptions) (*HashReport, error) {
 	err := withModel(src, func(m *arch.Model) error {
 		if err := judgeable(m); err != nil {
 			return err
+		}
+		for _, g := range convert.Groups(m) {
+			switch g.Verdict {
+			case convert.HeadMissing, convert.EmbedMissing, convert.GroupMissing:
+				return formats.Errorf(formats.Missing, "%s: what the model computes with is not stored", g.Verdict).In(g.TargetKeys[0], "").At(m.Path(), -1).
+					Hinted("bowline ties says what is there; convert --ties tie makes a tied model of it")
+			}
 		}
 		d, err := diff.Digest(ctx, m, workers(o.Workers), o.Progress)
 		if err != nil {

@@ -219,7 +219,7 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 		if err := p.Rejudge(ctx, out); err != nil {
 			return err
 		}
-		if groups := convert.Groups(out); len(groups) > 0 {
+		if groups := convert.Groups(out); len(groups) > 0 && len(p.Groups) > 0 {
 			judged, err := convert.Judged(ctx, out, convert.JudgeOptions{})
 			if err != nil {
 				return err

@@ -54,7 +54,15 @@ func Resolve(fsys fsio.FS, ck *formats.Checkpoint, side []formats.File, configFi
 	}
 	switch {
 	case doc != nil:
-		err = m.fromConfig()
+		if err = m.fromConfig(); err == nil && m.Family == nil && params == nil {
+			m.Bare = m.metas()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case m.Family != nil || doc != nil && params == nil:
 	case params != nil:
 		m.Params = params
 		if err = m.fromParams(); err == nil {
@@ -98,15 +106,28 @@ func (m *Model) documents(named string) (doc, params *config.Doc, err error) {
 			params = nil // a name that others use too
 		}
 	}
-	if text, ok, _ := m.Metadata.Str(Record); ok && doc == nil && params == nil {
-		doc, err = config.Parse(m.path()+": extra/"+Record, []byte(text))
-		return doc, nil, err
+	if doc == nil && params == nil {
+		doc = m.record()
 	}
 	return doc, params, nil
 }
 
 // Record is the key of metadata under which a weights file may hold its own config.json.
 const Record = "config.json"
+
+// record is the config.json that the weights file holds, nil if it holds none. Metadata is anybody's: a text under this key that is no config is a text.
+func (m *Model) record() *config.Doc {
+	text, ok, _ := m.Metadata.Str(Record)
+	if !ok {
+		return nil
+	}
+	doc, err := config.Parse(m.path()+": "+Record+" in its metadata", []byte(text))
+	if err != nil || !doc.Has("model_type") && !doc.Has("architectures") {
+		m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], formats.Note{Subject: m.path() + ": " + Record + " in its metadata", Decision: "not read", Because: "it is no config that names a model_type"})
+		return nil
+	}
+	return doc
+}
 
 func (m *Model) document(path string) (*config.Doc, error) {
 	b, err := fsio.ReadFile(m.FS, path, 64<<20)
@@ -204,17 +225,12 @@ func (m *Model) fromParams() (err error) {
 
 // fromRecord takes the config.json that the weights file holds, which says more, where params.json, which comes first, says the same.
 func (m *Model) fromRecord() {
-	text, ok, _ := m.Metadata.Str(Record)
-	if !ok {
+	doc := m.record()
+	if doc == nil {
 		return
 	}
 	ignored := func(because string) {
-		m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], formats.Note{Subject: m.path() + ": extra/" + Record, Decision: "not read", Because: because})
-	}
-	doc, err := config.Parse(m.path()+": extra/"+Record, []byte(text))
-	if err != nil {
-		ignored(formats.Errors(err)[0].Message)
-		return
+		m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], formats.Note{Subject: doc.Path, Decision: "not read", Because: because})
 	}
 	r := Model{Checkpoint: m.Checkpoint, Doc: doc}
 	if err := r.fromConfig(); err != nil || r.Config == nil {
@@ -229,19 +245,18 @@ func (m *Model) fromRecord() {
 		return
 	}
 	r.Config.Tie = append(r.Config.Tie, m.Config.Tie...)
+	r.Config.Unread, r.Config.Notes = append(r.Config.Unread, m.Config.Unread...), append(r.Config.Notes, m.Config.Notes...)
 	m.Doc, m.Family, m.Class, m.Config = r.Doc, r.Family, r.Class, r.Config
 }
 
 // metas reports whether the tensors have Meta's names, or TorchChat's. Such a file is nothing without its parameters: it tells neither the size of
 // a head nor the position encoding, and its layout is not the hub's.
 func (m *Model) metas() bool {
-	for _, f := range All() {
-		probe := Model{Checkpoint: m.Checkpoint, Family: f}
-		if max(probe.named(Meta), probe.named(TorchChat)) > max(probe.named(HF), len(f.Tensors)/2) {
-			return true
-		}
+	layered := func(f *Family, s Scheme) bool { // names within a layer, which are Meta's alone
+		return slices.ContainsFunc(f.Tensors, func(t Tensor) bool { return t.PerLayer() && t.Name[s] != "" && m.Lookup(t.In(s, 0)) != nil }) ||
+			slices.ContainsFunc(f.Fused, func(u Fused) bool { return u.Name[s] != "" && m.Lookup(u.In(s, 0)) != nil })
 	}
-	return false
+	return slices.ContainsFunc(All(), func(f *Family) bool { return layered(f, Meta) || layered(f, TorchChat) })
 }
 
 // Stated is an error for a model whose parameters have to be known and are not.
@@ -267,6 +282,8 @@ func (m *Model) agree() error {
 		errs = append(errs, d.Hinted("remove the wrong one, or name the right one with --config"))
 	}
 	m.Config.Tie = append(m.Config.Tie[:len(m.Config.Tie):len(m.Config.Tie)], other.Tie...)
+	m.Config.Unread = append(m.Config.Unread[:len(m.Config.Unread):len(m.Config.Unread)], other.Unread...)
+	m.Notes = append(m.Notes[:len(m.Notes):len(m.Notes)], other.Notes...)
 	return errors.Join(errs...)
 }
 
@@ -419,7 +436,7 @@ func (m *Model) Incomplete() error {
 	return errors.Join(errs...)
 }
 
-// Strangers are the stored tensors that have no role in the family, as it is called in the model's scheme, in file order.
+// Strangers are the stored names, of tensors and aliases, that have no role in the family, as it is called in the model's scheme.
 func (m *Model) Strangers() []string {
 	known := map[string]bool{}
 	add := func(pattern string, layers int64) {
@@ -440,6 +457,11 @@ func (m *Model) Strangers() []string {
 	for _, t := range m.Tensors {
 		if !known[t.Name] {
 			out = append(out, t.Name)
+		}
+	}
+	for _, a := range m.Aliases { // which of two names is the tensor's own is an accident
+		if !known[a.Name] {
+			out = append(out, a.Name)
 		}
 	}
 	return out

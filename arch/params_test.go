@@ -97,7 +97,7 @@ func TestConfigOrder(t *testing.T) {
 		{name: "params.json malformed", files: map[string]string{"params.json": `{"dim": 60,`}, code: formats.JSON, err: "/m/params.json"},
 		{name: "params.json with a key twice", files: map[string]string{"params.json": `{"dim": 60, "dim": 60, "n_layers": 2}`}, code: formats.Dup, err: "/m/params.json|dim"},
 		{name: "config.json malformed", files: map[string]string{"config.json": `{"a" 1}`, "params.json": meta("2")}, code: formats.JSON, err: "/m/config.json"},
-		{name: "the record malformed", record: `{"a" 1}`, code: formats.JSON, err: "extra/config.json"},
+		{name: "a record that is no config is a text", record: `{"a" 1}`},
 		{name: "params.json without a key", files: map[string]string{"params.json": with(t, params, "n_heads", "")}, code: formats.Missing, err: "/m/params.json|n_heads"},
 		{name: "params.json without a key beside config.json", files: map[string]string{"config.json": text("3"), "params.json": with(t, meta("3"), "n_heads", "")}, code: formats.Missing, err: "/m/params.json|n_heads"},
 	} {
@@ -237,6 +237,26 @@ func TestFixturesByBothConfigs(t *testing.T) {
 		}
 		if list := config.Disagree(m.Config, p.Config, p.Params, p.Family.Params(p.Class)); len(list) != 0 {
 			t.Errorf("%s: %v", fixture, list)
+		}
+	}
+}
+
+// TestKeysThatMatterBesideConfig: what params.json says of the numbers counts wherever the other parameters are read from.
+func TestKeysThatMatterBesideConfig(t *testing.T) {
+	params, conf := file(t, "llama/params.json"), file(t, "llama/hf/config.json")
+	for name, x := range map[string]struct {
+		files  map[string]string
+		record string
+	}{
+		"beside config.json": {files: map[string]string{"config.json": conf, "params.json": with(t, params, "embedding_multiplier", "12.0")}},
+		"with the record":    {files: map[string]string{"params.json": with(t, params, "embedding_multiplier", "12.0")}, record: conf},
+	} {
+		m, err := beside(t, "llama", x.files, x.record, "")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := m.Family.Check(m.Config, arch.HF); err == nil || !strings.Contains(err.Error(), "embedding_multiplier") {
+			t.Errorf("%s: got %v, want the key refused", name, err)
 		}
 	}
 }

@@ -45,15 +45,21 @@ func (p *Plan) whole() (formats.Layout, func(), error) {
 }
 
 // occupied reports whether something is at the destination: an empty directory does not count.
-func occupied(fsys fsio.FS, t formats.Target) bool {
-	if _, err := fsys.Lstat(t.Dst); errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	if !t.Dir {
-		return true
+func occupied(fsys fsio.FS, t formats.Target) (bool, error) {
+	st, err := fsys.Lstat(t.Dst)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, formats.OutputError("look at it", t.Dst, err)
+	case !t.Dir || !st.IsDir():
+		return true, nil
 	}
 	list, err := fsys.ReadDir(t.Dst)
-	return err != nil || len(list) > 0
+	if err != nil {
+		return false, formats.OutputError("list it", t.Dst, err)
+	}
+	return len(list) > 0, nil
 }
 
 // beside is a name next to the destination that belongs to this plan's run, as package formats makes it.
@@ -79,10 +85,11 @@ func sweep(fsys fsio.FS, t formats.Target) error {
 			names = append(names, name)
 		}
 	}
-	if len(names) == 0 {
+	lock := formats.LockName(t.Dst)
+	if _, err := fsys.Lstat(lock); err != nil && len(names) == 0 {
 		return nil
 	}
-	held, err := fsys.Lock(beside(t, ".lock"))
+	held, err := fsys.Lock(lock) // whose file goes when it is released
 	if err != nil {
 		return nil // nothing is wrong with the result
 	}

@@ -146,7 +146,7 @@ func (d *draft) restores(it *item) bool {
 // Questions are what New needs to know of the data.
 func Questions(m *arch.Model, t Target, o Options) []Question {
 	var qs []Question
-	if m.Foreign != "" {
+	if m.Foreign != "" || m.Family == nil {
 		return nil
 	}
 	for _, g := range Groups(m) {
@@ -154,7 +154,7 @@ func Questions(m *arch.Model, t Target, o Options) []Question {
 			qs = append(qs, Question{Tie: g.ID})
 		}
 	}
-	if m.Family == nil || o.KeepNames || m.Scheme == t.Scheme {
+	if o.KeepNames || m.Scheme == t.Scheme {
 		return qs
 	}
 	for _, f := range m.Family.Tensors {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -28,6 +30,8 @@ type ExecOptions struct {
 	Workers   int  // 0 is one for each processor
 	Force     bool // replace the destination
 	Resumable bool // leave the staging when interrupted
+	// Vouch is how many bytes are made before they are synced and entered in the receipt; 0 is 256 MiB.
+	Vouch int64
 	// Progress is called from several goroutines with the bytes made so far.
 	Progress func(done, total int64)
 	// Judge looks at the staged result (a file or a directory) before it appears at the destination; an error discards it.
@@ -76,7 +80,13 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		return nil, err
 	}
 	target := formats.Target{Dst: filepath.Clean(p.Dest.Path), Dir: p.Dest.Dir, ID: p.ID[:12], Over: o.Force}
-	if !o.Force && occupied(o.FS, target) {
+	there := false
+	if !o.Force {
+		if there, err = occupied(o.FS, target); err != nil {
+			return nil, err
+		}
+	}
+	if there {
 		same, err := p.alreadyThere(ctx, target, layout, o)
 		if err != nil {
 			return nil, err
@@ -120,11 +130,8 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		return abandon(err)
 	}
 	if o.Judge != nil {
-		if err := w.Sync(); err != nil {
-			return abandon(err)
-		}
 		if err := o.Judge(ctx, p, w.Staged()); err != nil {
-			return abandon(err)
+			return abandon(unread(err, w.Staged()))
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -134,6 +141,27 @@ func execute(ctx context.Context, p *Plan, o ExecOptions) (*Result, error) {
 		return abandon(err)
 	}
 	return res, log.discard()
+}
+
+// unread gives what could not be read back of a staged result the code of a failing disk: to who opens a file that is a missing or
+// shorter one, but this one was written just now.
+func unread(err error, staged string) error {
+	changed := false
+	var out []error
+	for _, e := range formats.Errors(err) {
+		ours := e.Path == staged || strings.HasPrefix(e.Path, staged+string(filepath.Separator))
+		system := errors.As(e.Err, new(*fs.PathError)) || errors.Is(e.Err, fs.ErrPermission) // which readers put in words of their own
+		if ours && (system || e.Code == formats.Changed) {
+			c := *e
+			c.Code = formats.IO
+			e, changed = &c, true
+		}
+		out = append(out, e)
+	}
+	if !changed {
+		return err
+	}
+	return errors.Join(out...)
 }
 
 // adding is a sink that adds up the checksums of what it takes.
@@ -291,7 +319,8 @@ func sourceFiles(m *arch.Model) []string {
 }
 
 // read are side files that the stages read; the others matter only where they are copied. A log that grows beside the weights does not.
-var read = []string{"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "generation_config.json", "README.md"}
+var read = []string{"config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "generation_config.json", "README.md",
+	"params.json", "tokenizer.model", "adapter_config.json"}
 
 // reads are the files that the result depends on.
 func (p *Plan) reads() []string {

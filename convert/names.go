@@ -18,7 +18,7 @@ func (d *draft) names() error {
 	if len(m.Tensors) == 0 {
 		return formats.Errorf(formats.Missing, "the checkpoint holds no tensors").At(m.Path(), -1)
 	}
-	if m.Foreign != "" && (d.t.Scheme != m.Scheme || d.o.requested() != "" || d.t.Dialect != SideFiles) {
+	if m.Foreign != "" && (d.t.Format.Name != m.Format || d.t.Scheme != m.Scheme || d.o.requested() != "" || d.t.Dialect != SideFiles) {
 		return formats.Errorf(formats.Unsupported, "got %s: such tensors are only copied, with names and types kept", m.Foreign).At(m.Path(), -1)
 	}
 	switch {
@@ -117,7 +117,14 @@ func (d *draft) roles() (map[string]*item, error) {
 	m, f := d.m, d.m.Family
 	out := make(map[string]*item, len(m.Tensors))
 	var errs []error
-	bad := func(e *formats.Error) { errs = append(errs, e.At(m.Path(), -1)) }
+	bad := func(e *formats.Error) {
+		switch {
+		case len(errs) < maxProblems:
+			errs = append(errs, e.At(m.Path(), -1))
+		case len(errs) == maxProblems:
+			errs = append(errs, formats.Errorf(e.Code, "and more, which are not listed").At(m.Path(), -1))
+		}
+	}
 	tied, padded := map[string]bool{}, map[string]bool{}
 	for _, t := range f.Ties {
 		right, stored := false, 0
@@ -174,9 +181,8 @@ func (d *draft) roles() (map[string]*item, error) {
 			layers = m.Config.Layers
 		}
 		for i := range layers {
-			if len(errs) == maxProblems {
-				bad(formats.Errorf(formats.Errors(errs[0])[0].Code, "and more, which are not listed"))
-				return nil, errors.Join(errs...)
+			if len(errs) >= maxProblems {
+				break
 			}
 			name := spec.In(m.Scheme, i)
 			t := m.Lookup(name)

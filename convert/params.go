@@ -49,7 +49,9 @@ func (d *draft) params(p *Plan) error {
 	}
 	c := cmp.Or(d.stated, m.Config)
 	p.add("params.json", c.ToParams(m.Family.Params(c.Architecture), run, tied))
-	p.Run = d.command(run)
+	if run.Found {
+		p.Run = d.command(run)
+	}
 	return nil
 }
 
@@ -84,6 +86,8 @@ func (d *draft) runtime(p *Plan, text []byte) (config.Runtime, error) {
 			if s.Path == "config.json" || slices.Contains(tokenizerFiles, s.Path) {
 				p.Sides = append(p.Sides, s)
 				made[s.Path] = s.Data
+			} else {
+				d.note(levelNote, s.Path, "not made", "TorchChat does not read it")
 			}
 		}
 		return d.tokenizes(p, func(name string) ([]byte, error) {
@@ -120,7 +124,7 @@ func (d *draft) tokenizes(p *Plan, read func(string) ([]byte, error)) (config.Ru
 	b, err := read("tokenizer.json")
 	switch {
 	case err == nil:
-		r.HFTokenizer = true
+		r.HFTokenizer, r.Found = true, true
 		if r.PrependsBOS, err = tokenizer.Prepends(b); err != nil {
 			return r, atDir(err, d.m)
 		}
@@ -133,6 +137,7 @@ func (d *draft) tokenizes(p *Plan, read func(string) ([]byte, error)) (config.Ru
 		d.note(levelWarn, "tokenizer", "none", "there is no tokenizer.json or tokenizer.model, and TorchChat needs one")
 		return config.Runtime{HFTokenizer: true}, nil
 	}
+	r.Found = true
 	r.PrependsBOS = true                         // TorchChat's default, as for the models that come with such a file
 	r.Tiktoken = !bytes.HasPrefix(b, []byte{10}) // SentencePiece's is a protocol buffer that starts with its first field; tiktoken's is text
 	return r, err

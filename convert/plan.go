@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
@@ -301,7 +302,7 @@ func (p *Plan) identify() error {
 		put([]any{f.Path, f.Bytes})
 		for _, part := range f.Parts {
 			buf := make([]byte, part.Size)
-			if _, err := part.Data.ReadAt(buf, 0); err != nil && part.Size > 0 && err.Error() != "EOF" {
+			if _, err := part.Data.ReadAt(buf, 0); err != nil && part.Size > 0 && err != io.EOF {
 				errs = append(errs, err)
 			}
 			put([]any{part.Offset, sha256.Sum256(buf)})

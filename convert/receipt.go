@@ -98,6 +98,7 @@ type receipt struct {
 	mu    sync.Mutex
 	new   []entry
 	bytes int64
+	due   int64 // bytes at which it is time
 	at    time.Time
 	size  int64
 	busy  sync.Mutex // one flush at a time
@@ -106,7 +107,10 @@ type receipt struct {
 // stage opens the staging: a new one, or what an interrupted run of the same plan over the same source left, of which every chunk that
 // the receipt lists and whose bytes still have their digest is kept.
 func (p *Plan) stage(t formats.Target, l formats.Layout, src state, sums *formats.Sums, o ExecOptions) (*receipt, keptRanges, *formats.Writer, error) {
-	r := &receipt{fs: o.FS, path: beside(t, ".receipt"), at: time.Now()}
+	r := &receipt{fs: o.FS, path: beside(t, ".receipt"), at: time.Now(), due: o.Vouch}
+	if r.due <= 0 {
+		r.due = receiptBytes
+	}
 	inputs := sourceFiles(p.Source)
 	if entries, ok := r.read(p.ID, src); ok {
 		w, err := formats.Reopen(o.FS, t, l, inputs)
@@ -213,7 +217,7 @@ func (s recording) WriteAt(tensor int, p []byte, off int64) error {
 	s.r.mu.Lock()
 	s.r.new = append(s.r.new, e)
 	s.r.bytes += e.Len
-	due := s.r.bytes >= receiptBytes || time.Since(s.r.at) >= receiptTime
+	due := s.r.bytes >= s.r.due || time.Since(s.r.at) >= receiptTime
 	s.r.mu.Unlock()
 	if due && s.r.busy.TryLock() {
 		defer s.r.busy.Unlock()

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -28,19 +29,20 @@ func (d *draft) fuse() error {
 		k := key{u.In(d.t.Scheme, it.layer), it.layer}
 		join := joins[k]
 		if join == nil {
-			join = &item{name: k.fused, layer: it.layer, parts: make([]Part, len(u.Parts)), fused: u, of: make([]*item, len(u.Parts))}
+			join = &item{name: k.fused, layer: it.layer, parts: make([]Part, len(u.Parts)), of: make([]*item, len(u.Parts))}
 			joins[k] = join
 			out = append(out, join)
 		}
 		join.of[slices.Index(u.Parts, it.spec.Role)] = it
 	}
-	for _, join := range joins {
-		if err := join.fill(); err != nil {
-			return formats.At(err, d.m.Path())
+	var errs []error
+	for _, it := range out {
+		if it.of != nil {
+			errs = append(errs, formats.At(it.fill(), d.m.Path()))
 		}
 	}
 	d.items = out
-	return nil
+	return errors.Join(errs...)
 }
 
 // fill makes a join of its parts, which the names stage has found to be there. Types that differ are widened to one that holds all.
@@ -69,7 +71,7 @@ func (it *item) fill() error {
 			it.shape[0] += part.shape[0]
 		}
 	}
-	it.fused, it.of = nil, nil
+	it.of = nil
 	return nil
 }
 

@@ -153,7 +153,7 @@ func (d *draft) sidesFromKeys(p *Plan, text []byte) error {
 		}
 	}
 	if len(left) > 0 {
-		d.note(levelNote, strings.Join(left, " "), "not carried", "a Hugging Face directory has no place for these keys")
+		d.note(levelNote, strings.Join(left, " "), "not carried", "a directory has no place for these keys")
 	}
 	return nil
 }

@@ -98,15 +98,19 @@ type ClassDefault struct {
 // Groups finds the tie groups of a model from headers alone. Members that are both stored have verdict UNCOMPARED until Judge has evidence.
 // A model of an unknown family has none.
 func Groups(m *arch.Model) []*Group {
-	if m.Family == nil {
+	family := m.Family
+	if family == nil && m.Class == "" && !m.Bare && m.Foreign == "" {
+		family = named(m)
+	}
+	if family == nil {
 		return nil
 	}
 	var out []*Group
-	for i := range m.Family.Ties {
-		t := &m.Family.Ties[i]
-		g := &Group{ID: t.ID, tie: t, SourceKey: m.Family.Names(m.Scheme, t.Source, 0), Present: map[string]*Present{}, Flags: []string{}, Notes: []string{}, Storage: "none"}
+	for i := range family.Ties {
+		t := &family.Ties[i]
+		g := &Group{ID: t.ID, tie: t, SourceKey: family.Names(m.Scheme, t.Source, 0), Present: map[string]*Present{}, Flags: []string{}, Notes: []string{}, Storage: "none"}
 		for _, r := range t.Targets {
-			g.TargetKeys = append(g.TargetKeys, m.Family.Names(m.Scheme, r, 0))
+			g.TargetKeys = append(g.TargetKeys, family.Names(m.Scheme, r, 0))
 		}
 		g.embed, g.head = m.Lookup(g.SourceKey), m.Lookup(g.TargetKeys[0])
 		for _, k := range append([]string{g.SourceKey}, g.TargetKeys...) {
@@ -127,6 +131,19 @@ func Groups(m *arch.Model) []*Group {
 		out = append(out, g)
 	}
 	return out
+}
+
+// named is the first family of which a file without any config has the embedding and the head by name: what they are to each other can be told, and
+// that nothing declares it. Nil if there is none.
+func named(m *arch.Model) *arch.Family {
+	for _, f := range arch.All() {
+		for _, t := range f.Ties {
+			if m.Lookup(f.Names(m.Scheme, t.Source, 0)) != nil && m.Lookup(f.Names(m.Scheme, t.Targets[0], 0)) != nil {
+				return f
+			}
+		}
+	}
+	return nil
 }
 
 // declare collects what is said about the tie, and the column of the matrix that follows.

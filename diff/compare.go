@@ -137,7 +137,7 @@ func (p *pair) piece(st *stats, px, py []byte, n int64, s *scratch) {
 	// Blocks of elements that were moved cannot be made again.
 	st.notB = st.notB || p.y.as != p.y.dtype || !rounds(vx, vy, p.y.dtype, p.y.cols(), s)
 	st.notA = st.notA || !p.both || p.x.as != p.x.dtype || !rounds(vy, vx, p.x.dtype, p.x.cols(), s)
-	st.notT = st.notT || p.tol.typ == "" || !rounds(vx, vy, p.tol.typ, p.y.cols(), s)
+	st.notT = st.notT || p.tol.typ == "" || !real(p.x.dtype) || !real(p.y.dtype) || !rounds(vx, vy, p.tol.typ, p.y.cols(), s)
 }
 
 // stretch is how many values are looked at together for damage that the whole of a tensor would hide. In a block with one scale the error of each value is
@@ -179,7 +179,7 @@ func rounds(from, to []float64, typ dtype.Type, cols int64, s *scratch) bool {
 func (p *pair) bytes(bx, by []byte) stats {
 	st := stats{notA: true, notB: true, notT: true, most: math.NaN(), noise: math.NaN()}
 	unit := int(p.x.unit())
-	if p.x.as != p.y.as { // no value can be held against another
+	if p.x.as != p.y.as || len(bx) != len(by) { // no value can be held against another
 		st.differing = p.x.values(int64(len(bx)))
 		return st
 	}
@@ -214,9 +214,10 @@ func (p *pair) judge() {
 	// Groups of next to nothing may be rounded to nothing: what counts is what the tensor's values are like.
 	n, _ := formats.Elems(p.x.shape)
 	damaged := s.odd > stretch*s.sig/float64(max(n, 1))*math.Pow(10, -(p.expects()-stretchSlack)/10)
+	rounded := real(p.x.dtype) && real(p.y.dtype) // integers are what they are
 	within := func(typ dtype.Type) bool {
 		want, known := expected[typ]
-		return known && float64(t.SQNR) >= want-slack && !damaged
+		return known && rounded && float64(t.SQNR) >= want-slack && !damaged
 	}
 	switch {
 	case s.differing == 0:
@@ -241,15 +242,18 @@ func (p *pair) judge() {
 	if p.both && t.Verdict == Cast {
 		switch {
 		case !s.notT && p.tol.typ != "":
-			t.explain(rounded(p.tol.typ))
+			t.explain(roundedTo(p.tol.typ))
 		case !s.notB:
-			t.explain(rounded(y))
+			t.explain(roundedTo(y))
 		default:
-			t.explain("A " + rounded(p.x.dtype))
+			t.explain("A " + roundedTo(p.x.dtype))
 		}
 	}
 }
 
+// real reports whether a type's values are real numbers, which casts round.
+func real(t dtype.Type) bool { return t.IsFloat() || t.IsQuantized() }
+
 func (t *Tensor) explain(s string) { t.Transform = &s }
 
-func rounded(t dtype.Type) string { return "rounded to " + string(t) }
+func roundedTo(t dtype.Type) string { return "rounded to " + string(t) }

@@ -267,7 +267,7 @@ func values(x, y *logical, sx, sy []float64) []candidate {
 		var s scratch
 		test := func(x, y []float64) bool { return rounds(x, y, t, int64(len(x)), &s) }
 		if t.BlockElems() > 1 || test(sx, sy) {
-			out = append(out, candidate{rounded(t), x, y, test})
+			out = append(out, candidate{roundedTo(t), x, y, test})
 		}
 	}
 	big := 0 // the largest value tells a factor best

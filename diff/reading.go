@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -53,8 +54,16 @@ func usable(m *arch.Model) error {
 func byTable(m *arch.Model, layers int64) (*reading, error) {
 	r := &reading{m: m}
 	f := m.Family
+	tied := map[string]bool{}
+	for _, t := range f.Ties {
+		for _, role := range append([]string{t.Source}, t.Targets...) {
+			tied[role] = true
+		}
+	}
+	var absent []string
 	for k := range f.Tensors {
 		spec := &f.Tensors[k]
+		wanted := !tied[spec.Role] && spec.Kind != arch.Factors && (spec.When == nil || spec.When(m.Config))
 		n := int64(1)
 		if spec.PerLayer() {
 			n = layers
@@ -64,10 +73,16 @@ func byTable(m *arch.Model, layers int64) (*reading, error) {
 			if err != nil {
 				return nil, err
 			}
+			if l == nil && wanted && i < m.Config.Layers {
+				absent = append(absent, spec.In(arch.HF, i))
+			}
 			if l != nil {
 				r.entries = append(r.entries, &entry{logical: l, name: l.name, row: k, at: i, derived: spec.Kind == arch.Factors || spec.In(arch.HF, i) == ""})
 			}
 		}
+	}
+	if n := len(absent); n > 0 {
+		r.notes = append(r.notes, formats.Note{Subject: m.Path(), Decision: "incomplete", Because: fmt.Sprintf("%d tensors that the config wants are not stored, such as %s", n, absent[0]), Warn: true})
 	}
 	for _, t := range f.Ties {
 		var names []string
@@ -114,7 +129,7 @@ func (r *reading) tie(names []string, row func(i int) int) {
 // denied reports whether the model is declared untied. In GGUF the absence of the head declares the tie, whatever a config beside it says.
 func (r *reading) denied() bool {
 	m := r.m
-	return m.Metadata.Get("general.architecture") == nil && m.Config != nil && len(m.Config.Tie) > 0 && !m.Config.Tie[0].Value
+	return !m.Keyed && m.Config != nil && len(m.Config.Tie) > 0 && !m.Config.Tie[0].Value
 }
 
 // byName reads a model whose family nobody knows: stored names and aliases. Names that a table knows as the two of a tie are one here too, and what

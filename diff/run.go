@@ -28,7 +28,6 @@ type group struct {
 	sides []*logical
 	pairs []*pair
 	step  int64 // values
-	full  []bool
 }
 
 // groups joins the pairs that share a tensor and have one shape. They are in the order of a's file.

@@ -13,7 +13,7 @@ import (
 // site is a destination with the names around it that its Writer uses. For /out/m and ID 0123456789ab they are
 //
 //	/out/.m.bowline-0123456789ab        the staging: a file for a target of one file, else a directory
-//	/out/.m.bowline-0123456789ab.lock   the lock
+//	/out/.m.bowline-lock                the lock: whatever is written to /out/m, one run at a time does it
 //	/out/.m.bowline-0123456789ab.old    a replaced directory, or one of several replaced files, until the new one is durable
 type site struct {
 	fs     fsio.FS
@@ -106,7 +106,13 @@ func (s *site) beside(name, suffix string) string {
 }
 
 func (s *site) stage() string { return s.beside(filepath.Base(s.t.Dst), "") }
-func (s *site) lock() string  { return s.beside(filepath.Base(s.t.Dst), ".lock") }
+func (s *site) lock() string  { return LockName(s.t.Dst) }
+
+// LockName is the file whose lock a Writer holds while it works on a destination.
+func LockName(dst string) string {
+	dst = filepath.Clean(dst)
+	return filepath.Join(filepath.Dir(dst), "."+filepath.Base(dst)+".bowline-lock")
+}
 
 // staged is where file i is staged, final where it will be.
 func (s *site) staged(i int) string {

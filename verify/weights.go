@@ -91,7 +91,10 @@ func (w *weights) find(role string, layer int64) *weight {
 	name := row.In(w.m.Scheme, layer)
 	t := w.m.Lookup(name)
 	if row.When != nil && !row.When(w.m.Config) {
-		if t != nil {
+		if part, fused := w.fused(role, layer); t != nil || fused {
+			if part != nil {
+				name = part.name
+			}
 			w.fail(name, formats.Mismatch, "the tensor is stored, but the parameters say that the model has none")
 		}
 		return nil

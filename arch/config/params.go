@@ -29,6 +29,9 @@ var (
 		"moe_args", "moe", "vision_chunk_size", "vision_args", "use_qk_norm", "attention_chunk_size", "nope_layer_interval", "n_stages", "stage_idx", "sliding_window"}
 )
 
+// idle are values that change nothing.
+var idle = map[string][]string{"n_stages": {"1"}, "stage_idx": {"0"}, "embedding_multiplier": {"1", "1.0"}, "residual_multiplier": {"1", "1.0"}, "logits_scaling": {"1", "1.0"}}
+
 // FromParams reads the parameters from params.json: TorchChat's TransformerArgs, or what Meta publishes beside its weights, which says the same
 // under other names. The vocabulary may be left to the weights. All problems come together.
 // Sources: TorchChat torchchat/model.py, TransformerArgs; Meta llama_models/llama3/args.py.
@@ -73,7 +76,7 @@ func FromParams(h *formats.Header, d *Doc, params []Param) (*Model, error) {
 		switch {
 		case slices.Contains(known, k) || d.Null(k):
 		case slices.Contains(paramsMatter, k):
-			if raw := d.Raw(k); !(k == "n_stages" && raw == "1" || k == "stage_idx" && raw == "0" || raw == "false") {
+			if raw := d.Raw(k); !slices.Contains(idle[k], raw) && raw != "false" {
 				m.Unread = append(m.Unread, formats.KV{Key: k, Value: raw})
 			}
 		default:
@@ -218,6 +221,7 @@ type Runtime struct {
 	HFTokenizer bool // tokenizer.json, not tokenizer.model
 	Tiktoken    bool // tokenizer.model is tiktoken's, not SentencePiece's
 	PrependsBOS bool
+	Found       bool // there is a tokenizer
 }
 
 // paramsOrder is the order in which ToParams writes.

@@ -225,6 +225,6 @@ func printConvert(c *cli.Context, r *bowline.ConvertReport) {
 		fmt.Fprintln(w, r.Verification.Line())
 	}
 	if r.Run != "" {
-		fmt.Fprintf(w, "run: %s\n", formats.Escape(r.Run, 4000))
+		fmt.Fprintf(w, "run: %s\n", r.Run)
 	}
 }

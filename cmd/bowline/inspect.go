@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,27 +95,62 @@ func printInspect(c *cli.Context, r *bowline.InspectReport) error {
 	return w.Flush()
 }
 
-// listTensors prints plain columns: a table with borders costs more than reading the headers of 20,000 tensors.
-func listTensors(w io.Writer, list []bowline.TensorReport) {
-	cells := make([][6]string, 0, len(list)+1)
-	cells = append(cells, [6]string{"tensor", "dtype", "shape", "bytes", "file", "offset"})
-	for _, x := range list {
-		cells = append(cells, [6]string{formats.Escape(x.Name, 256), x.DType, fmt.Sprint(x.Shape), strconv.FormatInt(x.Bytes, 10), formats.Escape(x.File, 200), strconv.FormatInt(x.Offset, 10)})
+// listTensors prints plain columns: a table with borders costs more than reading the headers of 20,000 tensors, and so does a string
+// for every cell. The rows are made twice, once for their widths.
+func listTensors(w *bufio.Writer, list []bowline.TensorReport) {
+	const columns = 6
+	var width [columns]int
+	var cell []byte
+	titles := [columns]string{"tensor", "dtype", "shape", "bytes", "file", "offset"}
+	for i, name := range titles {
+		width[i] = len(name)
 	}
-	var width [6]int
-	for _, row := range cells {
-		for i, cell := range row {
+	for _, x := range list {
+		for i := range columns - 1 {
+			cell = appendCell(cell[:0], x, i)
 			width[i] = max(width[i], len(cell))
 		}
 	}
 	pad := strings.Repeat(" ", slices.Max(width[:])+2)
-	for _, row := range cells {
-		for i, cell := range row {
-			io.WriteString(w, cell)
-			if i < len(row)-1 {
-				io.WriteString(w, pad[:width[i]+2-len(cell)])
-			}
+	write := func(i int, cell []byte) {
+		w.Write(cell)
+		if i < columns-1 {
+			w.WriteString(pad[:width[i]+2-len(cell)])
+		} else {
+			w.WriteByte('\n')
 		}
-		io.WriteString(w, "\n")
 	}
+	for i, name := range titles {
+		write(i, []byte(name))
+	}
+	for _, x := range list {
+		for i := range columns {
+			cell = appendCell(cell[:0], x, i)
+			write(i, cell)
+		}
+	}
+}
+
+// appendCell is column i of a tensor's row.
+func appendCell(b []byte, x bowline.TensorReport, i int) []byte {
+	switch i {
+	case 0:
+		return append(b, formats.Escape(x.Name, 256)...)
+	case 1:
+		return append(b, x.DType...)
+	case 2:
+		b = append(b, '[')
+		for k, d := range x.Shape {
+			if k > 0 {
+				b = append(b, ' ')
+			}
+			b = strconv.AppendInt(b, d, 10)
+		}
+		return append(b, ']')
+	case 3:
+		return strconv.AppendInt(b, x.Bytes, 10)
+	case 4:
+		return append(b, formats.Escape(x.File, 200)...)
+	}
+	return strconv.AppendInt(b, x.Offset, 10)
 }
