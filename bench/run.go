@@ -37,8 +37,8 @@ func run(args []string, in, out string) (outcome, error) {
 	syscall.Sync()
 	args = slices.Clone(args)
 	for i, a := range args {
-		if a == "IN" {
-			args[i] = in
+		if rest, ok := strings.CutPrefix(a, "IN"); ok && (rest == "" || rest[0] == '/') {
+			args[i] = in + rest
 		} else if rest, ok := strings.CutPrefix(a, "OUT"); ok {
 			args[i] = out + rest
 		}
