@@ -15,7 +15,7 @@ type Checkpoint struct {
 	Header
 	Dir string // where the files of the header are
 
-	index   map[string]int
+	index   map[string]int32
 	readers func(i int) (io.ReaderAt, error)
 	close   func() error
 	check   func(context.Context) error
@@ -24,11 +24,16 @@ type Checkpoint struct {
 // NewCheckpoint is for format packages. open gives the reader of Tensors[i], whose bytes 0 to Bytes-1 are the tensor in row-major,
 // little-endian order; closeFn releases all files.
 func NewCheckpoint(dir string, h Header, open func(i int) (io.ReaderAt, error), closeFn func() error) *Checkpoint {
-	c := &Checkpoint{Header: h, Dir: dir, index: make(map[string]int, len(h.Tensors)), readers: open, close: closeFn}
+	index := make(map[string]int32, len(h.Tensors))
 	for i, t := range h.Tensors {
-		c.index[t.Name] = i
+		index[t.Name] = int32(i)
 	}
-	return c
+	return IndexedCheckpoint(dir, h, index, open, closeFn)
+}
+
+// IndexedCheckpoint is NewCheckpoint for packages that have found out where each name is in h.Tensors; the map is the checkpoint's from now on.
+func IndexedCheckpoint(dir string, h Header, index map[string]int32, open func(i int) (io.ReaderAt, error), closeFn func() error) *Checkpoint {
+	return &Checkpoint{Header: h, Dir: dir, index: index, readers: open, close: closeFn}
 }
 
 // OnCheck is for packages of formats whose files hold checksums of the tensors' data: f does what Check promises, and may run while
@@ -76,7 +81,7 @@ func (c *Checkpoint) Open(name string) (io.ReaderAt, error) {
 	if !ok {
 		return nil, Errorf(Missing, "no such tensor").In(name, "")
 	}
-	return c.readers(i)
+	return c.readers(int(i))
 }
 
 // Close closes the files.

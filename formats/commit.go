@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 )
 
 // move is a rename that Commit made, or at least tried.
@@ -56,9 +57,6 @@ func (w *Writer) complete() error {
 
 // publish is Commit without its beginning and end. durable is false if the staging can no longer be believed.
 func (w *Writer) publish() (durable bool, err error) {
-	if err := w.syncFiles(); err != nil {
-		return false, err
-	}
 	for i, f := range w.files {
 		st, err := f.Stat()
 		if err != nil {
@@ -67,6 +65,14 @@ func (w *Writer) publish() (durable bool, err error) {
 		if st.Size() != w.l.Files[i].Bytes {
 			return false, Errorf(IO, "the file has %d bytes, %d were written", st.Size(), w.l.Files[i].Bytes).At(w.staged(i), -1)
 		}
+	}
+	for i := range w.files {
+		if err := w.keepMode(i, 0); err != nil {
+			return true, err
+		}
+	}
+	if err := w.syncFiles(); err != nil {
+		return false, err
 	}
 	if err := w.closeFiles(); err != nil {
 		return false, err
@@ -113,8 +119,10 @@ func (w *Writer) swapFile() (durable bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	err = w.move(w.stage(), w.t.Dst)
-	if there != nil {
+	if there == nil {
+		err = w.move(w.stage(), w.t.Dst)
+	} else {
+		err = w.replace(w.stage(), w.t.Dst)
 		w.moves = nil // the old file is gone for good, so this is not undone
 	}
 	if err != nil {
@@ -140,7 +148,11 @@ func (w *Writer) swapDir() (durable bool, err error) {
 			return true, err
 		}
 	}
-	if err := w.move(w.stage(), w.t.Dst); err != nil {
+	bring := w.move
+	if w.empty {
+		bring = w.replace // which replaces no directory that has got entries meanwhile
+	}
+	if err := bring(w.stage(), w.t.Dst); err != nil {
 		return true, err
 	}
 	return false, w.syncDir(w.parent)
@@ -188,10 +200,19 @@ func (w *Writer) swapSet() (durable bool, err error) {
 	return true, nil
 }
 
-// move renames and remembers it, before trying: a file server may do it and report that it failed.
-func (w *Writer) move(from, to string) error {
+// move brings something to a name that is free, also if it was taken a moment ago by somebody else: that stays.
+func (w *Writer) move(from, to string) error { return w.rename(from, to, w.fs.Move) }
+
+// replace is move to a name that may be taken.
+func (w *Writer) replace(from, to string) error { return w.rename(from, to, w.fs.Rename) }
+
+// rename remembers what it does before trying: a file server may do it and report that it failed.
+func (w *Writer) rename(from, to string, call func(from, to string) error) error {
 	w.moves = append(w.moves, move{from, to})
-	if err := w.fs.Rename(from, to); err != nil {
+	if err := call(from, to); err != nil {
+		if st, err2 := w.look(from); err2 == nil && st != nil && (errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY)) {
+			return Errorf(Exists, "it came into being meanwhile").At(to, -1)
+		}
 		return outputError("rename "+from, to, err)
 	}
 	// Nor is a success always one: some network file systems answer before they know.

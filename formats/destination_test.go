@@ -81,7 +81,7 @@ func TestDestination(t *testing.T) {
 		{"the working directory", at(dir, "."), nil, nil, formats.Usage, ""},
 		{"the directory above", at(dir, "../.."), nil, nil, formats.Usage, ""},
 		{"the root", at(dir, "/"), nil, nil, formats.Usage, ""},
-		{"a staging left by a kill", file, func(m *fsio.Mem) { m.Put(staging, "half"); m.Put(staging+".lock", "") }, nil, "", ""},
+		{"a staging left by a kill", file, func(m *fsio.Mem) { m.Put(staging, "half"); m.Put(formats.LockName("/out/m.pth"), "") }, nil, "", ""},
 		{"a staging left by a kill, directory", dir, func(m *fsio.Mem) { m.Put("/out/.m.bowline-"+id+"/model.pth", "half") }, nil, "", ""},
 		{"a link as staging", file, func(m *fsio.Mem) { m.Put("/other/x", "x"); m.Symlink("/other/x", staging) }, nil, "", ""},
 	} {

@@ -44,7 +44,7 @@ const (
 	Changed  Code = "E_CHANGED"  // an input changed while it was read
 	IO       Code = "E_IO"       // reading or writing failed
 	NoSpace  Code = "E_NOSPACE"  // no space, quota or permission to write, or no such place
-	Locked   Code = "E_LOCKED"   // another process writes the same result
+	Locked   Code = "E_LOCKED"   // another process writes to the same destination
 	Exists   Code = "E_EXISTS"   // the destination exists
 	SameFile Code = "E_SAMEFILE" // the destination is an input
 	Usage    Code = "E_USAGE"    // the request contradicts itself
@@ -132,7 +132,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Escape makes text from a file safe to print: control characters, invalid UTF-8 and invisible or direction-changing runes
 // become \x or \u escapes, and at most limit bytes are kept.
 func Escape(s string, limit int) string {
-	if len(s) <= limit && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0 {
+	if len(s) <= limit && plain(s) {
 		return s
 	}
 	var b strings.Builder
@@ -155,6 +155,16 @@ func Escape(s string, limit int) string {
 		}
 	}
 	return b.String()
+}
+
+// plain reports whether s is printable ASCII, as nearly all names are.
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // Errors flattens joined and wrapped errors into the list of problems that they hold, in order. An error that is no *Error

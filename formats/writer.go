@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -39,6 +40,7 @@ type Writer struct {
 	mu     sync.Mutex
 	held   io.Closer // the lock
 	closed bool      // the files are
+	named  bool      // the names of the staging are durable
 	sealed bool
 	over   bool  // ended: by Commit, Abort, Keep or a failed fsync
 	err    error // the outcome of the first Commit, or why there can be none
@@ -110,7 +112,7 @@ func prepare(fsys fsio.FS, t Target, l Layout, inputs []string) (*Writer, error)
 	if err == nil {
 		w.held, err = fsys.Lock(s.lock())
 		if errors.Is(err, fsio.ErrLocked) {
-			err = Errorf(Locked, "another run is writing this result").At(t.Dst, -1)
+			err = Errorf(Locked, "another run is writing to it").At(t.Dst, -1)
 		} else if err != nil {
 			err = outputError("lock", s.lock(), err)
 		}
@@ -169,6 +171,9 @@ func (w *Writer) make() error {
 		if err := w.fs.Mkdir(w.stage()); err != nil {
 			return outputError("make the directory", w.stage(), err)
 		}
+		if err := w.keepMode(-1, 0o700); err != nil {
+			return err
+		}
 	}
 	w.files = make([]fsio.File, len(w.names))
 	// The first file is made last: if it is staged and another is not, then a commit had begun (see recover).
@@ -178,6 +183,10 @@ func (w *Writer) make() error {
 			return outputError("create", w.staged(i), err)
 		}
 		w.files[i] = f
+		// What was private stays so from the start; we ourselves must be able to write, now and when resuming.
+		if err := w.keepMode(i, 0o600); err != nil {
+			return err
+		}
 		if err := f.Allocate(w.l.Files[i].Bytes); err != nil {
 			return outputError("reserve its bytes", w.staged(i), err)
 		}
@@ -211,6 +220,39 @@ func (w *Writer) takeOver() error {
 		w.files[i] = f
 	}
 	return w.writeParts()
+}
+
+// keepMode gives staged file i, or the staged directory for -1, the permissions of what it will replace, and those of with. New names have
+// the permissions that the umask leaves.
+func (w *Writer) keepMode(i int, with fs.FileMode) error {
+	if !w.t.Over || i < 0 && !w.t.Dir {
+		return nil
+	}
+	old, staged := w.t.Dst, w.stage()
+	if i >= 0 {
+		if w.t.Dir {
+			if st, err := w.look(old); err != nil || st == nil || !st.IsDir() {
+				return err
+			}
+		}
+		old, staged = w.final(i), w.staged(i)
+	}
+	there, err := w.look(old)
+	if err != nil || there == nil {
+		return err
+	}
+	st, err := w.fs.Lstat(staged)
+	if err != nil {
+		return outputError("look at it", staged, err)
+	}
+	mode := there.Mode().Perm() | with
+	if st.Mode().Type() != there.Mode().Type() || st.Mode().Perm() == mode {
+		return nil // a link has no permissions of its own
+	}
+	if err := w.fs.Chmod(staged, mode); err != nil {
+		return outputError("set its permissions", staged, err)
+	}
+	return nil
 }
 
 func (w *Writer) writeParts() error {
@@ -336,15 +378,40 @@ func sealed(l Layout, crc []uint32) ([]Part, error) {
 // Sync makes durable what was written so far. If it fails nothing that was written can be believed (a second fsync would succeed,
 // as the kernel marks the lost pages clean: Rebello and others, "Can Applications Recover from fsync Failures?", ATC 2020), so
 // the staging is removed and the Writer is at its end.
+//
+// The names are made durable too, once: a staging that a power cut left without a name cannot be resumed. So is every other name
+// beside it that is there already, as a receipt's.
 func (w *Writer) Sync() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
 		return w.ended()
 	}
-	if err := w.syncFiles(); err != nil {
+	err := w.syncFiles()
+	if err == nil && !w.named {
+		err = w.syncNames()
+		w.named = err == nil
+	}
+	if err != nil {
 		w.err = errors.Join(err, w.discard())
 		return w.err
+	}
+	return nil
+}
+
+// syncNames makes durable that the staging is there.
+func (w *Writer) syncNames() error {
+	dirs := []string{w.parent}
+	if w.folder() {
+		dirs = append(dirs, w.stage())
+	}
+	for _, d := range w.made {
+		dirs = append(dirs, filepath.Dir(d))
+	}
+	for _, d := range dirs {
+		if err := w.syncDir(d); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -169,7 +169,7 @@ func (j job) state(m *fsio.Mem) (string, error) {
 		_, isNew := want[name]
 		_, isOld := j.old[name]
 		if strings.HasPrefix(name, "/in/") || isNew || isOld || name == "/out/" || name == j.target.Dst+"/" ||
-			strings.HasPrefix(j.target.Dst, name) || strings.Contains(name, ".bowline-"+id) {
+			strings.HasPrefix(j.target.Dst, name) || strings.Contains(name, ".bowline-"+id) || strings.HasSuffix(name, ".bowline-lock") {
 			continue
 		}
 		return "", fmt.Errorf("%s is not of our making", name)

@@ -80,16 +80,7 @@ func Table(t *testing.T, f formats.Format, cases []Hostile) {
 }
 
 func (x Hostile) open(t *testing.T, f formats.Format) (*formats.Checkpoint, error) {
-	var fsys fsio.FS = sparse{b: x.Bytes, size: x.size()}
-	files := []string{"model" + f.Suffix}
-	if x.Open != nil || x.Index != "" {
-		files = x.Open
-	}
-	if x.Files != nil {
-		mem := fsio.NewMem()
-		Put(t, mem, "/", x.Files)
-		fsys = mem
-	}
+	fsys, files := x.put(t, f)
 	start, before := time.Now(), allocated()
 	c, err := f.Open(fsys, "/", files, x.Index)
 	if d := time.Since(start); d > time.Second {
@@ -99,6 +90,26 @@ func (x Hostile) open(t *testing.T, f formats.Format) (*formats.Checkpoint, erro
 		t.Errorf("allocated %d bytes, want at most %d", got, limit)
 	}
 	return c, err
+}
+
+// OpenIn opens the files as the format's own.
+func (x Hostile) OpenIn(t *testing.T, f formats.Format) (*formats.Checkpoint, error) {
+	fsys, files := x.put(t, f)
+	return f.Open(fsys, "/", files, x.Index)
+}
+
+// put makes the files, and says which to open.
+func (x Hostile) put(t *testing.T, f formats.Format) (fsys fsio.FS, files []string) {
+	fsys, files = sparse{b: x.Bytes, size: x.size()}, []string{"model" + f.Suffix}
+	if x.Open != nil || x.Index != "" {
+		files = x.Open
+	}
+	if x.Files != nil {
+		mem := fsio.NewMem()
+		Put(t, mem, "/", x.Files)
+		fsys = mem
+	}
+	return fsys, files
 }
 
 // size is that of all files.

@@ -16,6 +16,7 @@ import (
 func Run(t *testing.T, f formats.Format) {
 	t.Run("layout", func(t *testing.T) { runLayouts(t, f) })
 	t.Run("round trip", func(t *testing.T) { runRoundTrips(t, f) })
+	t.Run("aliases", func(t *testing.T) { runAliases(t, f) })
 	t.Run("names of shards", func(t *testing.T) { runNames(t, f) })
 	t.Run("truncation", func(t *testing.T) { runTruncation(t, f) })
 	t.Run("flipped bits", func(t *testing.T) { runFlips(t, f) })
@@ -26,13 +27,23 @@ const samples = 60
 
 // each calls test with random checkpoints as one file and as shards.
 func each(t *testing.T, f formats.Format, test func(t *testing.T, s Sample)) {
+	corners(t, f, test)
 	seed := uint64(0)
 	for s := range Checkpoints(1, f.Limits) {
 		if seed++; seed > samples {
-			return
+			break
 		}
 		for _, n := range []int{1, 3} {
 			t.Run(fmt.Sprintf("sample %d in %d", seed, n), func(t *testing.T) { test(t, s.In(f, n, seed)) })
+		}
+	}
+}
+
+// corners calls test with the corners of the format's limits, as one file and with a file for every tensor.
+func corners(t *testing.T, f formats.Format, test func(t *testing.T, s Sample)) {
+	for _, c := range Corners(f.Limits) {
+		for _, n := range []int{1, len(c.Header.Tensors)} {
+			t.Run(fmt.Sprintf("%s in %d", c.Name, n), func(t *testing.T) { test(t, c.In(f, n, 1)) })
 		}
 	}
 }
@@ -119,6 +130,31 @@ func runRoundTrips(t *testing.T, f formats.Format) {
 	})
 }
 
+// runAliases gives tensors further names. A format in which one copy can have two names tells them again; any other writes the same
+// tensors as without.
+func runAliases(t *testing.T, f formats.Format) {
+	var s Sample
+	for _, name := range []string{"a", "b", "c"} {
+		s.add(f.Limits, name, "F32", []int64{2, 3})
+	}
+	s = s.In(f, 2, 1)
+	want := []formats.Alias{{Name: "a again", Of: "a"}, {Name: "a, a third time", Of: "a"}, {Name: "ç", Of: "c"}}
+	s.Header.Aliases = want
+	got := Through(t, f, s)
+	if !f.Aliases.Shares() {
+		want = nil
+	}
+	if !slices.Equal(got.Header.Aliases, want) {
+		t.Errorf("got aliases %v, want %v", got.Header.Aliases, want)
+	}
+	if len(got.Header.Tensors) != len(s.Header.Tensors) {
+		t.Errorf("got %d tensors, want %d", len(got.Header.Tensors), len(s.Header.Tensors))
+	}
+	if again := Through(t, f, got); !slices.Equal(again.Header.Aliases, want) {
+		t.Errorf("written again: got aliases %v, want %v", again.Header.Aliases, want)
+	}
+}
+
 func placeOf(s Sample, l formats.Layout, name string) formats.Place {
 	for i, x := range s.Header.Tensors {
 		if x.Name == name {
@@ -133,15 +169,7 @@ func reopen(t *testing.T, f formats.Format, s Sample, l formats.Layout, files ma
 	t.Helper()
 	fsys := fsio.NewMem()
 	Put(t, fsys, "/", files)
-	var weights []string
-	index := ""
-	for _, file := range l.Files {
-		if f.IndexName != nil && filepath.Base(file.Path) == f.IndexName("model") {
-			index = file.Path
-			continue
-		}
-		weights = append(weights, file.Path)
-	}
+	weights, index := split(f, l)
 	c, err := f.Open(fsys, "/", weights, index)
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +226,7 @@ func runNames(t *testing.T, f formats.Format) {
 			}
 		}
 	}
-	for _, name := range []string{"", "model" + f.Suffix, f.Suffix, "model-1-of-2" + f.Suffix, "model-00000-of-00002" + f.Suffix,
+	for _, name := range []string{"", "model" + f.Suffix, f.Suffix, "model-1-of-" + f.Suffix, "model-00000-of-00002" + f.Suffix,
 		"model-00003-of-00002" + f.Suffix, "model-+0001-of-00002" + f.Suffix, "model-00001-of-00002", f.ShardName("model", 0, 1)} {
 		if got := f.Siblings(name); got != nil {
 			t.Errorf("%q: got siblings %v, want none", name, got)
@@ -275,7 +303,7 @@ func open(f formats.Format, name string, b []byte) (*formats.Checkpoint, error) 
 }
 
 // Bytes reads a tensor.
-func Bytes(t *testing.T, c *formats.Checkpoint, name string) []byte {
+func Bytes(t testing.TB, c *formats.Checkpoint, name string) []byte {
 	t.Helper()
 	r, err := c.Open(name)
 	if err != nil {
@@ -289,7 +317,7 @@ func Bytes(t *testing.T, c *formats.Checkpoint, name string) []byte {
 }
 
 // Put writes files into a directory.
-func Put(t *testing.T, fsys fsio.FS, dir string, files map[string][]byte) {
+func Put(t testing.TB, fsys fsio.FS, dir string, files map[string][]byte) {
 	t.Helper()
 	for name, b := range files {
 		f, err := fsys.Create(filepath.Join(dir, name))

@@ -8,7 +8,7 @@ import (
 // What a power cut leaves. The model is the weakest that POSIX and careful file systems share:
 //
 //   - what a file holds is durable once the file was synced after the write; a write that was not may be there, be lost, or be
-//     torn at sectors of 512 bytes, and a new size may be lost while later writes are kept;
+//     torn at sectors of 512 bytes or pages of 4096, and a new size may be lost while later writes are kept;
 //   - an entry (a new name, a rename, a removal) is durable once its directory was synced after it; one that was not may be there
 //     or be lost, in any combination with others. A rename within a directory happens wholly or not at all; between two
 //     directories the new name may come without the loss of the old one, but never the other way round;
@@ -55,8 +55,9 @@ type fate uint64
 const (
 	lost  fate = 0
 	whole fate = ^fate(0)
-	// sector is the size that disks write whole.
+	// sector is the size that disks write whole; page is that of the page cache, and of many disks.
 	sector = 512
+	page   = 4096
 )
 
 // run does as much of a change as its fate leaves.
@@ -121,7 +122,7 @@ func (m *Mem) image() *image {
 		if im.nodes[n.id] != nil {
 			continue
 		}
-		im.nodes[n.id] = &node{id: n.id, kind: n.kind, data: slices.Clone(n.data), target: n.target, changed: n.changed}
+		im.nodes[n.id] = &node{id: n.id, kind: n.kind, data: slices.Clone(n.data), target: n.target, mode: n.mode, changed: n.changed}
 		if n.kind != fs.ModeDir {
 			continue
 		}
@@ -153,9 +154,9 @@ func (im *image) replay(log []change, fates []fate) *Mem {
 	made := im.made
 	for _, c := range log {
 		if c.kind == linked && nodes[c.node] == nil {
-			n := &node{id: c.node, kind: c.made}
+			n := &node{id: c.node, kind: c.made, mode: 0o644}
 			if c.made == fs.ModeDir {
-				n.entries = map[string]*node{}
+				n.entries, n.mode = map[string]*node{}, 0o755
 			}
 			nodes[c.node] = n
 			made = max(made, c.node+1)
@@ -285,7 +286,11 @@ func tears(c change) []fate {
 	case c.kind == wrote && len(c.data) > sector:
 		n := (len(c.data) + sector - 1) / sector
 		half := fate(1)<<(min(n, 64)/2) - 1
-		return []fate{1, half, ^half, 0x5555555555555555}
+		torn := []fate{1, half, ^half, 0x5555555555555555}
+		if n > page/sector {
+			torn = append(torn, 0xff, ^fate(0xff), 0x00ff00ff00ff00ff)
+		}
+		return torn
 	case c.kind == renamed && c.dir != c.from:
 		return []fate{1}
 	}

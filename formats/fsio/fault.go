@@ -3,6 +3,7 @@ package fsio
 import (
 	"io"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"syscall"
 )
@@ -16,6 +17,7 @@ const (
 	Late  Mode = "late"  // it does its work and reports Err all the same, as a retried request to a file server may
 	Short Mode = "short" // ReadAt and WriteAt move the first half of the bytes; others fail
 	Lie   Mode = "lie"   // it does nothing and reports success; what has to give a result (open, read, stat) is left alone
+	Wrong Mode = "wrong" // WriteAt writes with one bit of the middle byte flipped and reports success; others are left alone
 )
 
 // Fault is an FS that goes wrong at one operation. A test counts the operations of a clean run with Ops, then fails each in turn:
@@ -51,8 +53,8 @@ func (f *Fault) Hit() string {
 
 // verdict is what becomes of one operation: do says whether its work is done, err what is reported instead of its own outcome.
 type verdict struct {
-	do, short bool
-	err       error
+	do, short, wrong bool
+	err              error
 }
 
 // judge counts an operation.
@@ -72,9 +74,14 @@ func (f *Fault) judge(op, name string) verdict {
 		v.do = true
 	case Short:
 		v.short = op == "read" || op == "write"
+	case Wrong:
+		if op != "write" {
+			return verdict{do: true}
+		}
+		v = verdict{do: true, wrong: true}
 	case Lie:
 		switch op {
-		case "mkdir", "rename", "remove", "syncdir", "write", "allocate", "sync":
+		case "mkdir", "rename", "chmod", "remove", "syncdir", "write", "allocate", "sync":
 			v.err = nil
 		default:
 			return verdict{do: true}
@@ -105,6 +112,14 @@ func (f *Fault) Mkdir(name string) error {
 
 func (f *Fault) Rename(oldName, newName string) error {
 	return f.do("rename", newName, func() error { return f.FS.Rename(oldName, newName) })
+}
+
+func (f *Fault) Move(oldName, newName string) error {
+	return f.do("rename", newName, func() error { return f.FS.Move(oldName, newName) })
+}
+
+func (f *Fault) Chmod(name string, mode fs.FileMode) error {
+	return f.do("chmod", name, func() error { return f.FS.Chmod(name, mode) })
 }
 
 func (f *Fault) Remove(name string) error {
@@ -205,6 +220,10 @@ func (f *faultFile) move(op string, p []byte, off int64, run func([]byte, int64)
 			}
 		}
 		return n, err
+	case v.wrong && len(p) > 0:
+		p = slices.Clone(p)
+		p[len(p)/2] ^= 1
+		return run(p, off)
 	case v.do:
 		n, err := run(p, off)
 		if v.err != nil {

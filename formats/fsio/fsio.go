@@ -25,6 +25,11 @@ type FS interface {
 	Mkdir(name string) error
 	// Rename moves a file or a directory; a file, or an empty directory, at newName is replaced atomically.
 	Rename(oldName, newName string) error
+	// Move is Rename that replaces nothing: a newName that is there is fs.ErrExist. Where the system has no such call, it is looked
+	// for first, which leaves a moment in between.
+	Move(oldName, newName string) error
+	// Chmod sets the permissions of a file or a directory.
+	Chmod(name string, mode fs.FileMode) error
 	// Remove removes a file or an empty directory.
 	Remove(name string) error
 	// SyncDir makes the entries of a directory durable. Where the system has no such call it does nothing.

@@ -36,7 +36,8 @@ type node struct {
 	data    []byte
 	entries map[string]*node
 	target  string
-	changed int // ticks; a modification time that tests can rely on
+	mode    fs.FileMode // permissions; the log does not have them
+	changed int         // ticks; a modification time that tests can rely on
 }
 
 // NewMem is an empty file system: the directory "/".
@@ -48,9 +49,9 @@ func NewMem() *Mem {
 }
 
 func (m *Mem) node(kind fs.FileMode) *node {
-	n := &node{id: m.made, kind: kind, changed: len(m.log)}
+	n := &node{id: m.made, kind: kind, mode: 0o644, changed: len(m.log)}
 	if kind == fs.ModeDir {
-		n.entries = map[string]*node{}
+		n.entries, n.mode = map[string]*node{}, 0o755
 	}
 	m.made++
 	return n
@@ -164,7 +165,20 @@ func (m *Mem) Mkdir(name string) error {
 	return err
 }
 
-func (m *Mem) Rename(oldName, newName string) error {
+func (m *Mem) Rename(oldName, newName string) error { return m.rename(oldName, newName, true) }
+func (m *Mem) Move(oldName, newName string) error   { return m.rename(oldName, newName, false) }
+
+func (m *Mem) Chmod(name string, mode fs.FileMode) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.get("chmod", name, true)
+	if err == nil {
+		n.mode = mode.Perm()
+	}
+	return err
+}
+
+func (m *Mem) rename(oldName, newName string, replace bool) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	from, oldBase, n, err := m.find(oldName, false)
@@ -176,6 +190,8 @@ func (m *Mem) Rename(oldName, newName string) error {
 		return failed("rename", newName, cmpErr(err, fs.ErrInvalid))
 	}
 	switch {
+	case there != nil && !replace:
+		return failed("rename", newName, fs.ErrExist)
 	case there == n:
 		return nil
 	case there == nil:
@@ -317,19 +333,17 @@ type info struct {
 	size int64
 	tick int
 	kind fs.FileMode
+	mode fs.FileMode
 	node *node
 }
 
-func (n *node) info(name string) info { return info{name, int64(len(n.data)), n.changed, n.kind, n} }
+func (n *node) info(name string) info {
+	return info{name, int64(len(n.data)), n.changed, n.kind, n.mode, n}
+}
 
 func (i info) Name() string       { return i.name }
 func (i info) Size() int64        { return i.size }
 func (i info) ModTime() time.Time { return time.Unix(int64(i.tick), 0) }
 func (i info) IsDir() bool        { return i.kind == fs.ModeDir }
 func (i info) Sys() any           { return nil }
-func (i info) Mode() fs.FileMode {
-	if i.kind == 0 {
-		return 0o644
-	}
-	return i.kind | 0o755
-}
+func (i info) Mode() fs.FileMode  { return i.kind | i.mode }

@@ -58,6 +58,23 @@ func (OS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) 
 // one.
 func (OS) Rename(oldName, newName string) error { return rename(oldName, newName) }
 
+// Move moves a file or a directory to a name that is free.
+func (OS) Move(oldName, newName string) error {
+	err := move(oldName, newName)
+	if !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	// A file system without the call (some network ones, kernels before 3.15).
+	if _, err := os.Lstat(newName); err == nil {
+		return &os.LinkError{Op: "rename", Old: oldName, New: newName, Err: fs.ErrExist}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return rename(oldName, newName)
+}
+
+func (OS) Chmod(name string, mode fs.FileMode) error { return os.Chmod(name, mode) }
+
 // SyncDir makes the entries of a directory durable. File systems that cannot say so for a directory (EINVAL, ENOTSUP) count as
 // those that have no such call.
 func (OS) SyncDir(name string) error { return syncDir(name) }

@@ -18,6 +18,10 @@ func allocate(f *os.File, size int64) error {
 	return f.Truncate(size) // fallocate does not shrink
 }
 
+func renameNew(from, to string) error {
+	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+}
+
 func flush(f *os.File, off, n int64) {
 	_ = control(f, func(fd uintptr) error { return unix.SyncFileRange(int(fd), off, n, unix.SYNC_FILE_RANGE_WRITE) })
 }

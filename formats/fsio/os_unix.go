@@ -23,8 +23,14 @@ func setBlocking(f *os.File) error {
 
 // rename is rename(2) itself: os.Rename refuses to replace an empty directory.
 func rename(oldName, newName string) error {
+	return uninterrupted(oldName, newName, unix.Rename)
+}
+
+func move(oldName, newName string) error { return uninterrupted(oldName, newName, renameNew) }
+
+func uninterrupted(oldName, newName string, call func(from, to string) error) error {
 	for {
-		err := unix.Rename(oldName, newName)
+		err := call(oldName, newName)
 		if err == nil {
 			return nil
 		}

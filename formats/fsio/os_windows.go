@@ -29,6 +29,22 @@ func rename(oldName, newName string) error {
 	return os.Rename(oldName, newName)
 }
 
+// move is MoveFileEx without MOVEFILE_REPLACE_EXISTING.
+func move(oldName, newName string) error {
+	from, err := windows.UTF16PtrFromString(oldName)
+	if err != nil {
+		return err
+	}
+	to, err := windows.UTF16PtrFromString(newName)
+	if err != nil {
+		return err
+	}
+	if err := windows.MoveFileEx(from, to, 0); err != nil {
+		return &os.LinkError{Op: "rename", Old: oldName, New: newName, Err: err}
+	}
+	return nil
+}
+
 // syncDir does nothing: Windows has no call to make a directory's entries durable.
 func syncDir(string) error { return nil }
 

@@ -22,40 +22,71 @@ func ShardName(stem, suffix string, i, n int) string {
 
 // Stem is what stands before the number in the name of a shard; ok is false if the name is none.
 func Stem(name, suffix string) (stem string, ok bool) {
-	stem, _, ok = split(name, suffix)
-	return stem, ok
+	sh, ok := split(name, suffix)
+	return sh.stem, ok
 }
 
-// split takes the name of a shard apart.
-func split(name, suffix string) (stem string, n int, ok bool) {
+// shard is the name of a shard taken apart.
+type shard struct {
+	stem  string
+	of    string // the text of the number of shards
+	n     int
+	width int // of the shard's own number, 1 if it is not padded
+}
+
+// split takes the name of a shard apart. Most have five digits; on the hub there are also model-00001-of-000163 (DeepSeek) and
+// model-1-of-61 (Kimi). Sets that count from 0 differ in what the last number means, so that only their index can tell the files.
+func split(name, suffix string) (sh shard, ok bool) {
 	name, found := strings.CutSuffix(name, suffix)
-	const tail = len("-00001-of-00003")
-	if !found || len(name) <= tail {
-		return "", 0, false
+	rest, of, n, good := number(name)
+	if !found || !good || !strings.HasSuffix(rest, "-of-") {
+		return shard{}, false
 	}
-	stem, name = name[:len(name)-tail], name[len(name)-tail:]
-	if name[0] != '-' || name[6:10] != "-of-" {
-		return "", 0, false
+	rest, at, i, good := number(strings.TrimSuffix(rest, "-of-"))
+	stem, dash := strings.CutSuffix(rest, "-")
+	if !good || !dash || stem == "" || i < 1 || i > n || len(at) > len(of) {
+		return shard{}, false
 	}
-	i, errI := strconv.Atoi(name[1:6])
-	n, errN := strconv.Atoi(name[10:])
-	if errI != nil || errN != nil || i < 1 || i > n || name[1] == '+' || name[10] == '+' {
-		return "", 0, false
+	sh = shard{stem: stem, of: of, n: n, width: 1}
+	if at[0] == '0' || len(at) >= 5 {
+		sh.width = len(at)
 	}
-	return stem, n, true
+	return sh, true
+}
+
+// number cuts the digits off the end of a name.
+func number(name string) (rest, digits string, n int, ok bool) {
+	rest = strings.TrimRight(name, "0123456789")
+	digits = name[len(rest):]
+	n, err := strconv.Atoi(digits)
+	return rest, digits, n, err == nil && len(digits) <= 6
 }
 
 // Siblings are the shards of the set that a name is of, nil if it is no shard.
 func Siblings(name, suffix string) []string {
-	stem, n, ok := split(name, suffix)
-	if !ok || n > maxShards {
+	sh, ok := split(name, suffix)
+	if !ok || sh.n > maxShards {
 		return nil
 	}
-	all := make([]string, n)
+	all := make([]string, sh.n)
 	for i := range all {
-		all[i] = fmt.Sprintf("%s-%05d-of-%05d%s", stem, i+1, n, suffix)
+		all[i] = fmt.Sprintf("%s-%0*d-of-%s%s", sh.stem, sh.width, i+1, sh.of, suffix)
 	}
 	return all
+}
+
+// Weights is the name that the index of a set is called after: "model.safetensors" for model.safetensors.index.json and for
+// model.safetensors.index.fp16.json, which is how diffusers names the index of a variant.
+func Weights(name string) (of string, ok bool) {
+	of, variant, ok := strings.Cut(name, ".index.")
+	if !ok || of == "" {
+		return "", false
+	}
+	if variant == "json" {
+		return of, true
+	}
+	variant, ok = strings.CutSuffix(variant, ".json")
+	return of, ok && variant != "" && !strings.Contains(variant, ".")
 }
 
 // Unsafe says why a name is no single element of a path on some system, "" if it is one. transformers, diffusers and

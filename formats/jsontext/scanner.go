@@ -168,7 +168,7 @@ func (s *Scanner) Str() string {
 	for k := start; k < start+n; k++ {
 		switch c := s.Src[k]; {
 		case c == '\\':
-			return s.escaped(start, k)
+			return s.escaped(start, k, n)
 		case c < 0x20:
 			s.Fail(formats.JSON, k, "got control character 0x%02x in a string, want it escaped", c)
 			return ""
@@ -178,9 +178,9 @@ func (s *Scanner) Str() string {
 	return s.Src[start : start+n]
 }
 
-// escaped finishes a string that started at start and has its first backslash at k.
-func (s *Scanner) escaped(start, k int) string {
-	out := []byte(s.Src[start:k])
+// escaped finishes a string that started at start, has its first backslash at k, and n bytes before the next quote, escaped or not.
+func (s *Scanner) escaped(start, k, n int) string {
+	out := append(make([]byte, 0, n), s.Src[start:k]...)
 	for k < len(s.Src) {
 		c := s.Src[k]
 		switch {

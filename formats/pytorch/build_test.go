@@ -50,6 +50,11 @@ func archive(recs ...rec) image {
 		z.central[name] += z.dir
 	}
 	z.end = z.dir + dir.Len()
+	if len(recs) >= 1<<16-1 {
+		z.b = []byte(b.String() + dir.String() + "PK\x06\x06" + le64(44) + le16(45) + le16(45) + le32(0) + le32(0) + le64(len(recs)) + le64(len(recs)) + le64(dir.Len()) + le64(z.dir) +
+			"PK\x06\x07" + le32(0) + le64(z.end) + le32(1) + "PK\x05\x06" + le32(0) + le32(-1) + le32(dir.Len()) + le32(z.dir) + le16(0))
+		return z
+	}
 	z.b = []byte(b.String() + dir.String() + "PK\x05\x06" + le32(0) + le16(len(recs)) + le16(len(recs)) + le32(dir.Len()) + le32(z.dir) + le16(0))
 	return z
 }

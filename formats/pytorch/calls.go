@@ -1,6 +1,7 @@
 package pytorch
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -22,7 +23,9 @@ func (m *machine) call(f, args any, op string) {
 		m.push(m.apply(f, a.items))
 	case *node:
 		if f.kind == inert || f.kind == refused { // a call of what a call gave
-			m.push(m.object(f.kind, f.class, append([]any{f}, a.items...)))
+			if m.spend(valueBytes * len(a.items)) {
+				m.push(m.object(f.kind, f.class, append([]any{f}, a.items...)))
+			}
 			return
 		}
 		m.fail(formats.BadType, "got %s of %s, want a class or function", op, describe(f))
@@ -33,8 +36,11 @@ func (m *machine) call(f, args any, op string) {
 
 func (m *machine) apply(f *global, args []any) any {
 	full := f.String()
-	if full == fromType {
+	switch full {
+	case fromType, fromTypeV2:
 		return m.rebuildFromType(f, args)
+	case loadStorage:
+		return m.within(f, args)
 	}
 	if make, ok := rebuilds[full]; ok {
 		if make == nil {
@@ -43,7 +49,7 @@ func (m *machine) apply(f *global, args []any) any {
 		return make(m, f, args)
 	}
 	switch full {
-	case "collections.OrderedDict", "collections.defaultdict", "builtins.dict":
+	case "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "builtins.dict":
 		if full == "collections.defaultdict" && len(args) > 0 {
 			args = args[1:] // the factory
 		}
@@ -71,14 +77,18 @@ func (m *machine) mapping(f *global, args []any) any {
 	switch from := args[0].(type) {
 	case *dict:
 		d := m.newDict(nil)
-		d.entries, d.depth = append([]entry(nil), from.entries...), from.depth
-		m.made += len(from.entries)
+		if m.spend(entryBytes * len(from.entries)) {
+			d.entries, d.depth = slices.Clone(from.entries), from.depth
+		}
 		return d
 	case *node:
 		if from.kind != list && from.kind != tuple {
 			break
 		}
-		var items []any
+		if !m.spend(2 * valueBytes * len(from.items)) {
+			return nil
+		}
+		items := make([]any, 0, 2*len(from.items))
 		for _, v := range from.items {
 			pair, ok := v.(*node)
 			if !ok || len(pair.items) != 2 || pair.kind != list && pair.kind != tuple {
@@ -87,7 +97,6 @@ func (m *machine) mapping(f *global, args []any) any {
 			}
 			items = append(items, pair.items...)
 		}
-		m.made += len(items)
 		return m.newDict(items)
 	}
 	return m.object(inert, f, args)
@@ -98,7 +107,6 @@ func (m *machine) sequence(f *global, k kind, args []any) any {
 		return m.object(k, nil, nil)
 	}
 	if from, ok := args[0].(*node); ok && len(args) == 1 && (from.kind == list || from.kind == tuple || from.kind == set) {
-		m.made += len(from.items)
 		return m.object(k, nil, from.items)
 	}
 	return m.object(inert, f, args)
@@ -113,6 +121,9 @@ func (m *machine) encode(f *global, args []any) any {
 	if !ok {
 		return m.object(inert, f, args)
 	}
+	if !m.spend(2 * len(s)) {
+		return nil
+	}
 	b := make([]byte, 0, len(s))
 	for _, r := range string(s) {
 		if r > 0xff || r == utf8.RuneError {
@@ -121,7 +132,6 @@ func (m *machine) encode(f *global, args []any) any {
 		}
 		b = append(b, byte(r))
 	}
-	m.made += len(b) / 16
 	return raw(b)
 }
 
@@ -144,7 +154,9 @@ func (m *machine) newObjectEx() {
 	if _, ok := rebuilds[g.String()]; ok {
 		k = refused
 	}
-	m.push(m.object(k, g, append(append([]any(nil), a.items...), kwargs)))
+	if m.spend(valueBytes * len(a.items)) {
+		m.push(m.object(k, g, append(append([]any(nil), a.items...), kwargs)))
+	}
 }
 
 // build gives an object its state. That of a dictionary is attributes: _metadata, the versions of modules, which loaders of bare
@@ -174,23 +186,30 @@ func (m *machine) attributes(state any) {
 	case nil:
 	case *dict:
 		for _, e := range s.entries {
-			name, ok := e.key.(text)
-			if !ok {
-				name = "?"
-			}
-			m.dropped = append(m.dropped, string(name))
+			name, _ := e.key.(text)
+			m.drop(string(name))
 		}
 	case *node:
-		if s.kind == tuple { // of attributes and slots
-			for _, v := range s.items {
-				if d, ok := v.(*dict); ok {
-					m.attributes(d)
-				}
-			}
+		if s.kind != tuple {
+			m.drop("")
 			return
 		}
-		m.dropped = append(m.dropped, "?")
+		for _, v := range s.items { // of attributes and slots
+			if d, ok := v.(*dict); ok {
+				for _, e := range d.entries {
+					name, _ := e.key.(text)
+					m.drop(string(name))
+				}
+			}
+		}
 	default:
-		m.dropped = append(m.dropped, "?")
+		m.drop("")
+	}
+}
+
+// drop counts an attribute.
+func (m *machine) drop(name string) {
+	if m.dropped++; m.dropped == 1 {
+		m.attribute = name
 	}
 }

@@ -6,9 +6,10 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// python2 renames the modules that Python 2 called otherwise (CPython, Lib/_compat_pickle.py), whatever protocol the pickle says.
-var python2 = map[string]string{
+// moved renames the modules that Python 2 called otherwise (CPython, Lib/_compat_pickle.py), whatever protocol the pickle says.
+var moved = map[string]string{
 	"__builtin__": "builtins", "copy_reg": "copyreg", "commands": "subprocess", "cPickle": "pickle", "Queue": "queue", "UserDict": "collections",
+	"torch.tensor": "torch._tensor", // moved by torch itself (torch/serialization.py, load_module_mapping)
 }
 
 // forbidden modules run programs, load code, or open what the system has; a file that names one of them, for whatever reason, is
@@ -45,8 +46,7 @@ var plain = map[string]bool{
 	"builtins.bytearray": true, "builtins.complex": true, "builtins.object": true, "builtins.int": true, "builtins.float": true, "builtins.bool": true,
 	"builtins.str": true, "builtins.slice": true, "builtins.range": true, "_codecs.encode": true,
 	"torch.Size": true, "torch.device": true, "torch.Tensor": true, "torch._tensor.Tensor": true, "torch.nn.parameter.Parameter": true,
-	"torch.nn.parameter.Buffer": true, "torch.serialization._get_layout": true, "torch.storage.UntypedStorage": true, "torch.storage.TypedStorage": true,
-	"torch.UntypedStorage": true,
+	"torch.nn.parameter.Buffer": true, "torch.serialization._get_layout": true, "torch.storage.TypedStorage": true, "torch.storage._TypedStorage": true,
 }
 
 // rebuilds make tensors (torch/_utils.py, torch/_tensor.py). Those without a function are known and refused.
@@ -56,7 +56,8 @@ var rebuilds = map[string]func(*machine, *global, []any) any{
 	"torch._utils._rebuild_tensor_v3":                           (*machine).rebuild,
 	"torch._utils._rebuild_parameter":                           (*machine).parameter,
 	"torch._utils._rebuild_parameter_with_state":                (*machine).parameter,
-	"torch._tensor._rebuild_from_type_v2":                       nil, // calls back: see rebuildFromType
+	"torch._tensor._rebuild_from_type":                          nil, // they call back: see rebuildFromType
+	"torch._tensor._rebuild_from_type_v2":                       nil,
 	"torch._utils._rebuild_qtensor":                             nil,
 	"torch._utils._rebuild_sparse_tensor":                       nil,
 	"torch._utils._rebuild_sparse_csr_tensor":                   nil,
@@ -64,38 +65,46 @@ var rebuilds = map[string]func(*machine, *global, []any) any{
 	"torch._utils._rebuild_meta_tensor_no_storage":              nil,
 	"torch._utils._rebuild_wrapper_subclass":                    nil,
 	"torch._utils._rebuild_device_tensor_from_numpy":            nil,
-	"torch._utils._rebuild_device_tensor_from_cpu_tensor":       nil,
+	"torch._utils._rebuild_device_tensor_from_cpu_tensor":       (*machine).moved,
 	"torch._utils._rebuild_xla_tensor":                          nil,
-	"torch.storage._load_from_bytes":                            nil,
+	"torch.storage._load_from_bytes":                            nil, // see within
 	"torch.nested._internal.nested_tensor._rebuild_njt":         nil,
 	"torch.distributed.tensor.DTensor":                          nil,
 	"torch.distributed._shard.sharded_tensor.api.ShardedTensor": nil,
 }
 
-const fromType = "torch._tensor._rebuild_from_type_v2"
+const (
+	fromType    = "torch._tensor._rebuild_from_type"
+	fromTypeV2  = "torch._tensor._rebuild_from_type_v2"
+	loadStorage = "torch.storage._load_from_bytes"
+)
 
 // global looks a name up. What it means is decided here, on the values that the machine has, so that no detour of a pickle hides it.
 func (m *machine) global(module, name string) {
 	if m.fatal != nil {
 		return
 	}
-	if to, ok := python2[module]; ok {
+	if to, ok := moved[module]; ok {
 		module = to
 	}
 	full := module + "." + name
-	g := m.globals[module+"\n"+name]
+	g := m.globals[module+"\n"+name] // a.b and c is not a and b.c
 	if g == nil {
 		if bad := dangerous(module, name); bad != "" {
 			m.fail(formats.Unsafe, "got the name %s: %s", formats.Escape(full, 200), bad)
 			m.fatal.hint = "nothing was run; do not load this file with other programs"
 			return
 		}
-		if !m.count() {
+		if m.bare {
+			m.fail(formats.BadType, "got the name %s, want plain values", formats.Escape(full, 200))
 			return
 		}
-		g = &global{module: module, name: name, at: int32(m.op)}
+		if !m.spend(globalBytes) {
+			return
+		}
+		g = &global{module: module, name: name, full: full, at: int32(m.op)}
 		_, rebuild := rebuilds[full]
-		g.known = plain[full] || rebuild || module == "torch" && isScalar(name)
+		g.known = plain[full] || rebuild || untyped[full] || (module == "torch" || module == "torch.cuda") && isScalar(name)
 		m.globals[module+"\n"+name] = g
 		if !g.known {
 			m.unknown = append(m.unknown, g)
@@ -109,8 +118,8 @@ func isScalar(name string) bool {
 	if _, ok := find(func(s scalar) bool { return s.name == name || s.storage == name }); ok && name != "" {
 		return true
 	}
-	for n, storage := range others {
-		if n == name || storage == name {
+	for _, o := range others {
+		if o.name == name || o.storage == name {
 			return name != ""
 		}
 	}

@@ -1,6 +1,7 @@
 package pytorch_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -76,9 +77,8 @@ var machines = []formatstest.Hostile{
 	badPickle("10^6 nested tuples", formats.Limit, proto+"N"+strings.Repeat("\x85", 1000)+"¦"+strings.Repeat("\x85", 1e6)+"."),
 	badPickle("10^6 marks", formats.Limit, proto+strings.Repeat("(", 1000)+"¦"+strings.Repeat("(", 1e6)),
 	badPickle("nested lists", formats.Limit, proto+strings.Repeat("]", 2000)+strings.Repeat("a", 1000)+"¦"+strings.Repeat("a", 999)+"."),
-	badPickle("2^20 dictionaries", formats.Limit, proto+strings.Repeat("}", 1<<16+(1<<20+2)/6)+"¦"+strings.Repeat("}", 1<<20-1<<16-(1<<20+2)/6)),
 	badPickle("dictionaries that contain each other", formats.Limit, laugh()),
-	badPickle("a dictionary that contains itself", formats.Limit, proto+"}q\x00"+str("a")+"h\x00¦s."),
+	badPickle("a dictionary that contains itself", formats.Limit, proto+"}q\x00"+str("t")+good()+"s"+str("a")+"h\x00¦s."),
 
 	badPickle("SETITEM on a list", formats.BadType, proto+"]NN¦s."),
 	badPickle("SETITEMS of three", formats.BadType, proto+"}(NNN¦u."),
@@ -166,7 +166,8 @@ var tensors = []formatstest.Hostile{
 
 // The dictionary.
 var states = []formatstest.Hostile{
-	badPickle("a list", formats.Unsupported, "¦"+proto+"]("+good()+"e."),
+	badPickle("a set of tensors", formats.Unsupported, "¦"+proto+"\x8f("+good()+"\x90."),
+	badPickle("a list without tensors", formats.Unsupported, "¦"+proto+"](NNe."),
 	badPickle("a number", formats.Unsupported, "¦"+proto+"K\x01."),
 	badPickle("a whole module", formats.Unsupported, "¦"+proto+global("torch.nn.modules.linear", "Linear")+")R"+dict("_parameters", dict("w", good()))+"b.", "Linear", "state_dict"),
 	named("x", badPickle("a name twice", formats.Dup, proto+"}("+str("x")+good()+str("x")+good()+"¦u.", "byte")),
@@ -174,14 +175,37 @@ var states = []formatstest.Hostile{
 	named("a\xff", badPickle("a name that is not UTF-8", formats.UTF8, proto+"}("+str("a\xff")+good()+"¦u.")),
 	named(strings.Repeat("n", 4097), badPickle("a name of 4097 bytes", formats.Limit, proto+"}("+str(strings.Repeat("n", 4097))+good()+"¦u.")),
 	named("(a float)", badPickle("a number as a name", formats.BadType, proto+"}(G"+sixty4[:8]+good()+"¦u.")),
-	named("x", badPickle("a tensor in a list", formats.Unsupported, proto+"}("+str("x")+"]"+good()+"a¦u.")),
+	named("x", badPickle("a tensor in a set", formats.Unsupported, proto+"}("+str("x")+"\x8f("+good()+"\x90¦u.")),
+	named("x.1", badPickle("a tensor in a set in a list", formats.Unsupported, proto+"}("+str("x")+"¦](N\x8f("+good()+"\x90eu.")),
+	named("l.0", badPickle("a name twice by a place", formats.Dup, proto+"}("+str("l")+"]"+good()+"a"+str("l.0")+strings.TrimSuffix(good(), "R")+"¦Ru.")),
+	badPickle("a list of itself and tensors", formats.Limit, proto+"}"+str("x")+"¦]q\x00("+good()+"h\x00es."),
 	named("x", badPickle("a bare storage", formats.Unsupported, proto+"}("+str("x")+store+"¦u.")),
 	named("x", badPickle("a tensor in an unknown class", formats.Unsupported, proto+"}("+str("x")+global("my.lib", "Quantized")+tuple(good(), num(4))+"R¦u.", "my.lib.Quantized")),
 	named("x", badPickle("a subclass", formats.Unsupported, proto+"}("+str("x")+global("torch._tensor", "_rebuild_from_type_v2")+tuple(global("torch._utils", "_rebuild_tensor_v2"),
 		global("my.lib", "Sub"), tuple(store, num(0), ints(1), ints(1), "\x89", "N"), "}")+"R¦u.", "my.lib.Sub")),
 	named("x", badPickle("a tensor made by an unknown function", formats.Unsupported, proto+"}("+str("x")+global("torch._tensor", "_rebuild_from_type_v2")+tuple(global("my.lib", "make"),
 		global("torch", "Tensor"), tuple(store), "}")+"R¦u.", "my.lib.make")),
-	named("x", badPickle("a pickle in the pickle", formats.Unsupported, proto+"}("+str("x")+global("torch.storage", "_load_from_bytes")+"C\x03abc\x85R¦u.")),
+	named("x", badPickle("a sparse tensor", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_sparse_tensor")+tuple("N", tuple(good(), good()))+"R¦u.", "_rebuild_sparse_tensor")),
+	named("x", badPickle("a compressed sparse tensor", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_sparse_csr_tensor")+tuple("N", tuple(good(), good()))+"R¦u.", "_rebuild_sparse_csr_tensor")),
+	named("x", badPickle("a quantized tensor", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_qtensor")+tuple(store)+"R¦u.", "_rebuild_qtensor")),
+	named("x", badPickle("a nested tensor", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_nested_tensor")+tuple(good())+"R¦u.", "_rebuild_nested_tensor")),
+	named("x", badPickle("a tensor without values", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_meta_tensor_no_storage")+tuple(global("torch", "float32"), ints(2), ints(1), "\x89")+"R¦u.", "_rebuild_meta_tensor_no_storage")),
+	named("x", badPickle("a wrapper", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_wrapper_subclass")+tuple(global("my.lib", "W"))+"R¦u.", "_rebuild_wrapper_subclass")),
+	named("x", badPickle("a tensor in an array", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_device_tensor_from_numpy")+tuple("N", global("torch", "float32"), str("xla:0"), "\x89")+"R¦u.", "from_numpy")),
+	named("x", badPickle("another type on another device", formats.Unsupported, proto+"}("+str("x")+global("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")+tuple(good(), global("torch", "bfloat16"), str("xla:0"), "\x89")+"R¦u.", "from_cpu_tensor")),
+	badPickle("from another device, of three", formats.BadType, proto+"}("+str("x")+global("torch._utils", "_rebuild_device_tensor_from_cpu_tensor")+tuple(good(), global("torch", "float32"), str("xla:0"))+"¦Ru."),
+	named("x", badPickle("a file in the pickle", formats.Unsupported, proto+"}("+str("x")+within(old().b)+"R¦u.", "_load_from_bytes")),
+	badPickle("a file in the pickle that is none", formats.Bounds, proto+"}("+str("x")+global("torch.storage", "_load_from_bytes")+"C\x03abc\x85¦Ru."),
+	badPickle("a file in the pickle that asks for os.system", formats.Unsafe, proto+"}("+str("x")+within(older(global("os", "system")+")R", nil).b)+"¦Ru.", fmt.Sprintf("offset %d", old().object+len(proto))),
+	badPickle("a file in the pickle that is cut", formats.Trunc, proto+"}("+str("x")+within(old().b[:len(old().b)-1])+"¦Ru."),
+	badPickle("a file in a file in a file in the pickle", formats.Limit, proto+"}("+str("x")+within(older(within(older(within(old().b)+"R", nil).b)+"R", nil).b)+"¦Ru.", "deeper"),
+	badPickle("a file in the pickle over and over", formats.Limit, proto+global("torch.storage", "_load_from_bytes")+"q\x00"+"B"+le32(len(old().b))+string(old().b)+"\x85q\x01"+strings.Repeat("h\x00h\x01R0", 4)+"h\x00h\x01¦R0h\x00h\x01R0h\x00h\x01R.", "in all"),
+	badPickle("a file in the pickle that is text", formats.BadType, proto+global("torch.storage", "_load_from_bytes")+str("abc")+"\x85¦R."),
+}
+
+// within is the arguments of torch.storage._load_from_bytes, without the call.
+func within(b []byte) string {
+	return global("torch.storage", "_load_from_bytes") + "B" + le32(len(b)) + string(b) + "\x85"
 }
 
 func named(tensor string, x formatstest.Hostile) formatstest.Hostile {

@@ -8,13 +8,36 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// Limits of a pickle. The objects that one byte can make cost more than sixteen, hence the last one.
+// Limits of a pickle. One byte of it can make a value of fifty, and one of two can copy a megabyte, hence the last two: what all values
+// take may be spared times the pickle, and spare more. A state dictionary takes about 15 times its pickle, and what
+// the directory says of its storages another 10.
 const (
-	maxPickle  = 64 << 20
-	maxDepth   = 1000
-	maxLine    = 64 // of a number in text
-	maxObjects = 1 << 16
+	maxPickle = 64 << 20
+	maxDepth  = 1000
+	maxLine   = 64 // of a number in text
+	spared    = 15
+	spare     = 12 << 20
 )
+
+// What values take, with what is made of them later.
+const (
+	valueBytes   = 16 // of one behind an interface
+	nodeBytes    = 48
+	dictBytes    = 32
+	entryBytes   = 40
+	globalBytes  = 400
+	storageBytes = 300
+	recordBytes  = 1300 // what a record of the file vouches for: its name and sizes stand there three times
+	blockBytes   = 450  // the same in a file from before 1.6
+	tensorBytes  = 230
+	nameBytes    = 240
+	reachBytes   = 20 // of a container that is looked at, and of a way to it
+	edgeBytes    = 8
+	keyBytes     = 48 // of a dictionary that is walked
+)
+
+// maxTold is how many problems of a pickle are told in full.
+const maxTold = 64
 
 // problem is what is wrong at a place of the pickle.
 type problem struct {
@@ -27,26 +50,36 @@ type problem struct {
 
 // machine runs one pickle. Its source is a string so that strings in it need no copies.
 type machine struct {
-	src   string
-	at    int // of the next byte
-	op    int // of the opcode that is being run
-	end   int // of the frame, 0 outside of one
-	stack []any
-	marks []int
-	memo  []any
-	far   map[uint32]any // memo slots that do not follow the others
-	made  int            // objects
-	steps int            // opcodes
-	none  *node          // the empty tuple
+	src     string
+	at      int // of the next byte
+	op      int // of the opcode that is being run
+	end     int // of the frame, 0 outside of one
+	stack   []any
+	marks   []int
+	memo    []any
+	far     map[uint32]any // memo slots that do not follow the others
+	spent   int            // bytes of values
+	vouched int            // bytes more that may be
+	steps   int            // opcodes
+	none    *node          // the empty tuple
 
-	globals  map[string]*global
-	records  func(key string) (at, bytes int64, ok bool)
-	storages map[string]*storage
-	tensors  []*tensor
-	unknown  []*global // names that are not in the table, in order
-	dropped  []string  // attributes of tensors
-	problems []*problem
-	fatal    *problem
+	globals   map[string]*global
+	records   func(key string) (at, bytes int64, ok bool)
+	blocks    int64   // bytes of the storages of a file from before 1.6
+	legacy    *legacy // of a file from before 1.6, whose storages have no records
+	bare      bool    // a pickle of plain values, which names nothing
+	big       bool    // the records are big-endian
+	nested    int     // pickles around this one
+	inner     int     // bytes of pickles within this one that were run
+	storages  map[string]*storage
+	tensors   []*tensor
+	unknown   []*global // names that are not in the table, in order
+	dropped   int       // attributes of tensors
+	attribute string    // the first of them
+	problems  []*problem
+	broken    int // tensors with a problem
+	more      int // problems that are not told
+	fatal     *problem
 }
 
 // run interprets the pickle and gives its value. It stops at the first opcode that makes no sense; problems of storages and tensors are
@@ -155,9 +188,29 @@ func (m *machine) line(most int) string {
 
 func (m *machine) push(v any) {
 	if len(m.stack) == cap(m.stack) {
+		if !m.spend(valueBytes * (2*len(m.stack) + 64)) {
+			return
+		}
 		m.stack = slices.Grow(m.stack, len(m.stack)+64) // twice as many: append would copy more often
 	}
 	m.stack = append(m.stack, v)
+}
+
+// value pushes what takes memory besides its place on the stack.
+func (m *machine) value(v any) {
+	n, isInt := v.(int64)
+	if isInt && n >= 0 && n < 256 || m.spend(valueBytes) { // Go has those ready
+		m.push(v)
+	}
+}
+
+// spend accounts for memory before it is taken.
+func (m *machine) spend(n int) bool {
+	if m.spent += n; m.spent > spared*len(m.src)+spare+m.vouched {
+		m.fail(formats.Limit, "got values that take more than %d bytes, in a pickle of %d", spared*len(m.src)+spare+m.vouched, len(m.src))
+		return false
+	}
+	return true
 }
 
 // floor is the lowest place of the stack that may be popped: values below the last mark are out of reach.
@@ -212,19 +265,10 @@ func (m *machine) popMark() []any {
 	return items
 }
 
-// count bounds the objects, each of which costs many times the byte that makes it. A tensor has seven, and at least 50 bytes.
-func (m *machine) count() bool {
-	if m.made++; m.made > maxObjects+len(m.src)/6 {
-		m.fail(formats.Limit, "got more than %d objects in a pickle of %d bytes", m.made-1, len(m.src))
-		return false
-	}
-	return true
-}
-
 // object makes a node of copies of items.
 func (m *machine) object(k kind, class *global, items []any) *node {
 	n := &node{kind: k, at: int32(m.op), class: class}
-	if !m.count() || len(items) == 0 {
+	if !m.spend(nodeBytes+valueBytes*len(items)) || len(items) == 0 {
 		return n
 	}
 	n.items = append(make([]any, 0, len(items)), items...)
@@ -250,12 +294,20 @@ func (m *machine) put(slot uint64) {
 	case slot < n:
 		m.memo[slot] = v
 	case slot == n:
+		if len(m.memo) == cap(m.memo) {
+			if !m.spend(valueBytes * (2*len(m.memo) + 64)) {
+				return
+			}
+			m.memo = slices.Grow(m.memo, len(m.memo)+64)
+		}
 		m.memo = append(m.memo, v)
 	default:
 		if m.far == nil {
 			m.far = map[uint32]any{}
 		}
-		m.far[uint32(slot)] = v
+		if m.spend(5 * valueBytes) {
+			m.far[uint32(slot)] = v
+		}
 	}
 }
 

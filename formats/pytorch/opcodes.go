@@ -3,6 +3,7 @@ package pytorch
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -40,11 +41,11 @@ func (m *machine) step(c byte) {
 	case 'I':
 		m.textInt()
 	case 'J':
-		m.push(int64(int32(m.u32())))
+		m.value(int64(int32(m.u32())))
 	case 'K':
 		m.push(int64(m.u8()))
 	case 'M':
-		m.push(int64(m.uint(2)))
+		m.value(int64(m.uint(2)))
 	case 'L':
 		m.textLong()
 	case 0x8a:
@@ -56,7 +57,7 @@ func (m *machine) step(c byte) {
 	case 'G':
 		var b [8]byte
 		copy(b[:], m.take(8))
-		m.push(math.Float64frombits(binary.BigEndian.Uint64(b[:])))
+		m.value(math.Float64frombits(binary.BigEndian.Uint64(b[:])))
 	case 'S':
 		m.quoted()
 	case 'T':
@@ -66,17 +67,17 @@ func (m *machine) step(c byte) {
 	case 'V':
 		m.escaped()
 	case 'X':
-		m.push(text(m.counted(4)))
+		m.value(text(m.counted(4)))
 	case 0x8c:
-		m.push(text(m.counted(1)))
+		m.value(text(m.counted(1)))
 	case 0x8d:
-		m.push(text(m.counted(8)))
+		m.value(text(m.counted(8)))
 	case 'B':
-		m.push(raw(m.counted(4)))
+		m.value(raw(m.counted(4)))
 	case 'C':
-		m.push(raw(m.counted(1)))
+		m.value(raw(m.counted(1)))
 	case 0x8e, 0x96:
-		m.push(raw(m.counted(8)))
+		m.value(raw(m.counted(8)))
 
 	// Containers.
 	case ')':
@@ -225,7 +226,7 @@ func (m *machine) decimal(s string) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case err == nil:
-		m.push(n)
+		m.value(n)
 	case strings.Trim(strings.TrimPrefix(s, "-"), "0123456789") == "" && s != "" && s != "-":
 		m.push(huge{})
 	default:
@@ -239,7 +240,7 @@ func (m *machine) textFloat() {
 	if err != nil && !math.IsInf(f, 0) || strings.ContainsAny(s, "_xXpP") {
 		m.fail(formats.BadType, "got \"%s\", want a float", clip(s))
 	}
-	m.push(f)
+	m.value(f)
 }
 
 // long is an integer in two's complement, the lowest byte first.
@@ -264,15 +265,15 @@ func (m *machine) long(s string) {
 		m.push(huge{})
 		return
 	}
-	m.push(n)
+	m.value(n)
 }
 
 // bytestring is a str of Python 2: text if it can be, as torch.load has it.
 func (m *machine) bytestring(s string) {
 	if utf8.ValidString(s) {
-		m.push(text(s))
+		m.value(text(s))
 	} else {
-		m.push(raw(s))
+		m.value(raw(s))
 	}
 }
 
@@ -286,6 +287,9 @@ func (m *machine) quoted() {
 	s = s[1 : len(s)-1]
 	if !strings.Contains(s, `\`) {
 		m.bytestring(s)
+		return
+	}
+	if !m.spend(2 * len(s)) {
 		return
 	}
 	out := make([]byte, 0, len(s))
@@ -314,6 +318,9 @@ func (m *machine) quoted() {
 // escaped is a str of protocol 0: Latin-1, with \u and \U for all else (the codec raw-unicode-escape).
 func (m *machine) escaped() {
 	s := m.line(maxPickle)
+	if !m.spend(4 * len(s)) {
+		return
+	}
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); {
 		if s[i] == '\\' && i+1 < len(s) && (s[i+1] == 'u' || s[i+1] == 'U') {
@@ -333,7 +340,7 @@ func (m *machine) escaped() {
 		out = utf8.AppendRune(out, rune(s[i]))
 		i++
 	}
-	m.push(text(out))
+	m.value(text(out))
 }
 
 func (m *machine) tuple(n int) {
@@ -347,8 +354,8 @@ func (m *machine) tuple(n int) {
 }
 
 func (m *machine) newDict(items []any) *dict {
-	d := &dict{at: int32(m.op)}
-	if m.count() {
+	d := &dict{}
+	if m.spend(dictBytes) {
 		m.set(d, items)
 	}
 	return d
@@ -368,6 +375,13 @@ func (m *machine) extend(to any, items []any) {
 }
 
 func (m *machine) grow(n *node, items []any) {
+	if have := len(n.items) + len(items); have > cap(n.items) {
+		most := max(have, 2*len(n.items)) // append would copy more often
+		if !m.spend(valueBytes * most) {
+			return
+		}
+		n.items = slices.Grow(n.items, most-len(n.items))
+	}
 	n.items = append(n.items, items...)
 	for _, v := range items {
 		m.deepen(&n.depth, v)
@@ -385,6 +399,13 @@ func (m *machine) set(to any, items []any) {
 	}
 	switch to := to.(type) {
 	case *dict:
+		if have := len(to.entries) + len(items)/2; have > cap(to.entries) {
+			most := max(have, 2*len(to.entries))
+			if !m.spend(entryBytes * most) {
+				return
+			}
+			to.entries = slices.Grow(to.entries, most-len(to.entries))
+		}
 		for i := 0; i < len(items); i += 2 {
 			k, v := items[i], items[i+1]
 			if !hashable(k) {

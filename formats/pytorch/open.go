@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -30,7 +31,7 @@ type checkpoint struct {
 	formats.Problems
 	dir     string
 	names   map[string]int32 // tensors and aliases, into Tensors
-	views   map[string]view  // by the name of a tensor
+	views   []view           // of Tensors
 	total   int64            // bytes of tensors
 	aliased int64            // bytes of aliases, if they were tensors
 }
@@ -39,10 +40,11 @@ type checkpoint struct {
 type view struct {
 	data   *data
 	tensor *tensor
+	big    bool // the data is big-endian
 }
 
 func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpoint, error) {
-	c := &checkpoint{Header: formats.Header{Format: "pytorch"}, dir: opened.Dir, names: map[string]int32{}, views: map[string]view{}}
+	c := &checkpoint{Header: formats.Header{Format: "pytorch"}, dir: opened.Dir, names: map[string]int32{}}
 	var listed *index.Index
 	if idx != "" {
 		var err error
@@ -72,17 +74,27 @@ func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpo
 	if err := c.Err(opened.Dir); err != nil {
 		return nil, err
 	}
-	tensors := c.Tensors
-	reader := func(i int) (io.ReaderAt, error) {
-		v := c.views[tensors[i].Name]
-		return v.reader(), nil
-	}
+	views := c.views
+	reader := func(i int) (io.ReaderAt, error) { return views[i].reader(), nil }
 	return formats.NewCheckpoint(opened.Dir, c.Header, reader, opened.Close).OnCheck(c.check), nil
 }
 
 // file adds what one file holds.
 func (c *checkpoint) file(f fsio.File, name string, size int64) {
 	path := filepath.Join(c.dir, name)
+	head := make([]byte, min(size, 512))
+	if err := index.Full(f, head, 0); err != nil {
+		c.Add(index.Failed(path, 0, err))
+		return
+	}
+	if legacyStart(string(head)) {
+		c.legacyFile(f, name, path, size)
+		return
+	}
+	if err := foreign(string(head)); err != nil {
+		c.Add(err.At(path, 0))
+		return
+	}
 	a, err := openArchive(f, path, size)
 	if err != nil {
 		c.Add(err)
@@ -102,22 +114,13 @@ func (c *checkpoint) file(f fsio.File, name string, size int64) {
 		return
 	}
 	c.metadata(name, parts.extra)
-	m := &machine{src: src, records: parts.storage}
+	m := &machine{src: src, records: parts.storage, big: parts.big}
 	w := &walk{m: m, stem: stem(name), file: name}
 	if root, ok := m.run(); ok {
 		w.state(root)
 	}
-	if m.fatal != nil {
-		m.problems = append(m.problems, m.fatal)
-	}
-	slices.SortStableFunc(m.problems, func(x, y *problem) int { return cmp.Compare(x.at, y.at) })
-	for _, p := range m.problems {
-		if c.Full() {
-			continue
-		}
-		c.Add(p.in(path, base))
-	}
-	if len(m.problems) > 0 {
+	p := pickled{path, "data.pkl", base, parts.big}
+	if !c.tell(m, p) {
 		return
 	}
 	c.Notes = append(c.Notes, w.notes...)
@@ -125,17 +128,34 @@ func (c *checkpoint) file(f fsio.File, name string, size int64) {
 	if n := parts.unused(m); n != "" {
 		c.Notes = append(c.Notes, formats.Note{Subject: name, Decision: "some records are not read", Because: n})
 	}
-	c.add(name, w.found, base, a.datas(f, parts))
+	c.add(name, w.found, p, a.datas(f, parts))
 }
 
-// in is the problem as an error. base is where the pickle starts in the file, negative for one that is compressed and starts at ^base.
-func (p *problem) in(path string, base int64) *formats.Error {
-	at, text := base+int64(p.at), p.text
-	if base < 0 {
-		at, text = ^base, fmt.Sprintf("%s (at byte %d of the pickle)", text, p.at)
+// tell adds the problems of a pickle, in its order, and reports whether there are none.
+func (c *checkpoint) tell(m *machine, in pickled) bool {
+	if m.fatal != nil {
+		m.problems = append(m.problems, m.fatal)
+	}
+	slices.SortStableFunc(m.problems, func(x, y *problem) int { return cmp.Compare(x.at, y.at) })
+	for _, p := range m.problems {
+		if !c.Full() {
+			c.Add(p.in(in))
+		}
+	}
+	for range m.more {
+		c.Full()
+	}
+	return len(m.problems) == 0
+}
+
+// in is the problem as an error.
+func (p *problem) in(x pickled) *formats.Error {
+	at, text := x.base+int64(p.at), p.text
+	if x.base < 0 {
+		at, text = ^x.base, fmt.Sprintf("%s (at byte %d of the pickle)", text, p.at)
 	}
 	e := &formats.Error{Code: p.code, Offset: -1, Message: text, Hint: p.hint}
-	return e.At(path, at).In(p.tensor, "data.pkl")
+	return e.At(x.path, at).In(p.tensor, x.field)
 }
 
 func noted(subject string, list []string) []formats.Note {
@@ -171,26 +191,29 @@ func classNotes(m *machine) (notes []formats.Note) {
 		}
 		notes = append(notes, formats.Note{Subject: formats.Escape(g.String(), 200), Decision: "not made", Because: "classes and functions of a pickle are never run"})
 	}
-	if n := len(m.dropped); n > 0 {
-		notes = append(notes, formats.Note{Subject: formats.Escape(m.dropped[0], 200), Decision: "dropped", Because: fmt.Sprintf("tensors have %d attributes besides their values", n)})
+	if m.dropped > 0 {
+		notes = append(notes, formats.Note{Subject: formats.Escape(cmp.Or(m.attribute, "?"), 200), Decision: "dropped",
+			Because: fmt.Sprintf("tensors have %d attributes besides their values", m.dropped)})
 	}
 	return notes
 }
 
 // share is what two names of one tensor have in common.
 type share struct {
-	key, dtype string
-	offset     int64
-	view       string
+	of    *storage
+	at    int64  // of its first element in the storage
+	dtype string // and shape, and strides
 }
 
 // add makes tensors and aliases of what a file holds, the tensors in the order of their bytes. datas gives the record of a storage.
-func (c *checkpoint) add(name string, list []found, base int64, datas func(*storage) *data) {
-	path := filepath.Join(c.dir, name)
-	first := make(map[share]string, len(list))
+func (c *checkpoint) add(name string, list []found, in pickled, datas func(*storage) *data) {
+	first := make(map[share]int32, len(list)) // into list
+	if len(c.names) == 0 {
+		c.names = make(map[string]int32, len(list))
+	}
 	before, aliases := len(c.Tensors), len(c.Aliases)
-	var added []found
-	for _, x := range list {
+	added := make([]found, 0, len(list))
+	for k, x := range list {
 		t := x.tensor
 		if i, ok := c.names[x.name]; ok {
 			if !c.Full() {
@@ -199,27 +222,32 @@ func (c *checkpoint) add(name string, list []found, base int64, datas func(*stor
 					where = formats.Escape(c.Tensors[i].File, 256)
 				}
 				p := problem{code: formats.Dup, at: int(t.at), tensor: x.name, text: "got the name here and in " + where}
-				c.Add(p.in(path, base))
+				c.Add(p.in(in))
 			}
 			continue
 		}
-		s := share{key: t.storage.key, dtype: string(t.dtype), offset: t.offset, view: fmt.Sprint(t.shape, steps(t))}
-		if of, ok := first[s]; ok {
+		s := share{t.storage.whole(), t.storage.first*t.storage.item + t.offset*t.dtype.BlockBytes(), spell(t)}
+		if i, ok := first[s]; ok {
+			of := list[i].name
+			if len(c.Aliases) == cap(c.Aliases) {
+				c.Aliases = slices.Grow(c.Aliases, len(c.Aliases)+64)
+			}
 			c.Aliases = append(c.Aliases, formats.Alias{Name: x.name, Of: of})
 			c.names[x.name] = c.names[of]
 			c.aliased += t.bytes
 			continue
 		}
-		first[s] = x.name
+		first[s] = int32(k)
 		c.names[x.name] = int32(len(c.Tensors) + len(added)) // corrected below
 		c.total += t.bytes
 		added = append(added, x)
 	}
 	slices.SortStableFunc(added, func(x, y found) int { return cmp.Compare(x.tensor.start(), y.tensor.start()) })
+	c.views, c.Tensors = slices.Grow(c.views, len(added)), slices.Grow(c.Tensors, len(added))
 	for _, x := range added {
 		t := x.tensor
 		c.names[x.name] = int32(len(c.Tensors))
-		c.views[x.name] = view{datas(t.storage), t}
+		c.views = append(c.views, view{datas(t.storage), t, in.big})
 		c.Tensors = append(c.Tensors, formats.Tensor{Name: x.name, DType: t.dtype, Shape: t.shape, Bytes: t.bytes, File: name, Offset: t.start()})
 	}
 	for _, a := range c.Aliases[aliases:] {
@@ -230,18 +258,20 @@ func (c *checkpoint) add(name string, list []found, base int64, datas func(*stor
 // start is the first byte of the tensor in the file.
 func (t *tensor) start() int64 {
 	if t.bytes == 0 {
-		return t.storage.data // an empty slice may have any offset
+		return t.storage.start() // an empty slice may have any offset
 	}
-	return t.storage.data + t.offset*t.dtype.BlockBytes()
+	return t.storage.start() + t.offset*t.dtype.BlockBytes()
 }
 
-// steps are the strides that matter: those of dimensions with one element do not.
-func steps(t *tensor) []int64 {
-	out := slices.Clone(t.stride)
+// spell is the type, the shape, and the strides that matter: those of dimensions with one element do not.
+func spell(t *tensor) string {
+	b := append(make([]byte, 0, 64), t.dtype...)
+	b = append(b, ' ')
 	for i, d := range t.shape {
-		if d <= 1 || t.bytes == 0 {
-			out[i] = 0
+		b = append(strconv.AppendInt(b, d, 10), ' ')
+		if d > 1 && t.bytes > 0 {
+			b = append(strconv.AppendInt(b, t.stride[i], 10), ' ')
 		}
 	}
-	return out
+	return string(b)
 }

@@ -34,21 +34,22 @@ type parts struct {
 	data    map[string]*record // by the key of their storage
 	extra   formats.Metadata
 	ignored []string
+	big     bool // the data is big-endian
 }
 
-// openArchive reads a zip archive, or says what the file is instead.
+// foreign says what a file that starts with head is, if it is no archive of torch.save.
+func foreign(head string) *formats.Error {
+	if strings.HasPrefix(head, zipMagic[:min(len(head), len(zipMagic))]) && !numpyZip([]byte(head)) {
+		return nil
+	}
+	if err := olderForm(head); err != nil {
+		return err
+	}
+	return formats.Errorf(formats.Magic, "got % x at the start, want a zip archive of torch.save", head[:min(len(head), 8)])
+}
+
+// openArchive reads a zip archive.
 func openArchive(f fsio.File, path string, size int64) (*opened, *formats.Error) {
-	head := make([]byte, min(size, 512))
-	a := &archive{f: f, path: path, size: size}
-	if err := a.read(head, 0); err != nil {
-		return nil, err
-	}
-	if !strings.HasPrefix(string(head), zipMagic[:min(len(head), len(zipMagic))]) || numpyZip(head) {
-		if err := olderForm(string(head)); err != nil {
-			return nil, err.At(path, 0)
-		}
-		return nil, a.bad(formats.Magic, 0, "", "got % x at the start, want a zip archive of torch.save", head[:min(len(head), 8)])
-	}
 	z, err := readArchive(f, path, size)
 	if err != nil {
 		return nil, err
@@ -131,7 +132,7 @@ func (a *opened) marks(p *parts) {
 	case err != nil:
 		a.Add(err.In("", "byteorder"))
 	case s == "big":
-		a.Add(a.bad(formats.Unsupported, order.data, "byteorder", "the tensors are big-endian, which is not read").Hinted("load it with torch and save it again"))
+		p.big = true
 	case s != "little":
 		a.Add(a.bad(formats.Version, order.data, "byteorder", "got \"%s\", want \"little\" or \"big\"", clip(s)))
 	}

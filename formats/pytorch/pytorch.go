@@ -1,4 +1,5 @@
-// Package pytorch reads and writes PyTorch checkpoints: the zip files of torch.save since version 1.6, alone or as shards with an index.
+// Package pytorch reads PyTorch checkpoints, the zip files of torch.save since version 1.6 and the files from before, alone or as shards
+// with an index, and writes the former.
 //
 // Such a file holds a pickle, a program for a stack machine that may name any Python function and have it called. Here it is
 // interpreted against a closed table of names and nothing is ever called: a state dictionary needs a dozen names, all others stand for
@@ -77,11 +78,22 @@ var dtypes = func() []dtype.Type {
 	return list
 }()
 
-// others are torch's remaining types, with the storages that some of them have: known, so that they can be refused by name.
-var others = map[string]string{
-	"complex128": "ComplexDoubleStorage", "complex32": "", "qint8": "QInt8Storage", "quint8": "QUInt8Storage", "qint32": "QInt32Storage",
-	"quint4x2": "QUInt4x2Storage", "quint2x4": "QUInt2x4Storage", "float4_e2m1fn_x2": "",
-	"bits8": "", "bits16": "", "bits1x8": "", "bits2x4": "", "bits4x2": "",
+// others are torch's remaining types, with the storages that some of them have and the bytes of an element there: known, so that they can
+// be refused by name.
+var others = []struct {
+	name, storage string
+	bytes         int64
+}{
+	{"complex128", "ComplexDoubleStorage", 16}, {"complex32", "", 0}, {"qint8", "QInt8Storage", 1}, {"quint8", "QUInt8Storage", 1}, {"qint32", "QInt32Storage", 4},
+	{"quint4x2", "QUInt4x2Storage", 1}, {"quint2x4", "QUInt2x4Storage", 1}, {"float4_e2m1fn_x2", "", 0},
+	{"bits8", "", 0}, {"bits16", "", 0}, {"bits1x8", "", 0}, {"bits2x4", "", 0}, {"bits4x2", "", 0},
+	{"int1", "", 0}, {"int2", "", 0}, {"int3", "", 0}, {"int4", "", 0}, {"int5", "", 0}, {"int6", "", 0}, {"int7", "", 0},
+	{"uint1", "", 0}, {"uint2", "", 0}, {"uint3", "", 0}, {"uint4", "", 0}, {"uint5", "", 0}, {"uint6", "", 0}, {"uint7", "", 0},
+}
+
+// untyped are the names that storages of bytes have had.
+var untyped = map[string]bool{
+	"torch.storage.UntypedStorage": true, "torch.UntypedStorage": true, "torch.storage._UntypedStorage": true, "torch._UntypedStorage": true,
 }
 
 // find is the scalar for which is holds.
@@ -94,7 +106,7 @@ func find(is func(scalar) bool) (scalar, bool) {
 	return scalar{}, false
 }
 
-// The start of files that are no zip archives but PyTorch's all the same. What a legacy file begins with is the number
+// The start of archives, and of files that are none but PyTorch's all the same. What a legacy file begins with is the number
 // 0x1950a86a20f9469cfc6c as a pickle of its own (torch/serialization.py, MAGIC_NUMBER), whatever the protocol's framing around it.
 const (
 	zipMagic     = "PK\x03\x04"
@@ -103,12 +115,12 @@ const (
 	previewMagic = "PYTORCH1"
 )
 
-// sniff reports zip archives but those of NumPy, and the older containers, which open refuses by name.
+// sniff reports zip archives but those of NumPy, the files from before them, and still older ones, which open refuses by name.
 func sniff(head []byte, size int64) bool {
 	if strings.HasPrefix(string(head), zipMagic) {
 		return !numpyZip(head)
 	}
-	return olderForm(string(head)) != nil
+	return legacyStart(string(head)) || olderForm(string(head)) != nil
 }
 
 // numpyZip reports whether the first record is an array, as in .npz files.
@@ -121,14 +133,14 @@ func numpyZip(head []byte) bool {
 	return len(head) >= fixed+n && strings.HasSuffix(string(head[fixed:fixed+n]), ".npy")
 }
 
-// olderForm says which container from before the zip archives a file starts like, or nil.
+// olderForm says which container that is not read a file starts like, or nil.
 func olderForm(head string) *formats.Error {
 	again := "load it with torch and save it again"
-	switch start := head[:min(len(head), 64)]; {
-	case strings.Contains(start, legacyNumber) || strings.HasPrefix(start, legacyText):
-		return formats.Errorf(formats.Unsupported, "this is a PyTorch file from before version 1.6, not a zip archive, which is not read").Hinted("%s", again)
+	switch {
 	case strings.HasPrefix(head, previewMagic):
 		return formats.Errorf(formats.Version, "this is a file of a preview of PyTorch 1.0, which is not read").Hinted("%s", again)
+	case bareStart(head):
+		return formats.Errorf(formats.Magic, "this is a pickle that torch.save did not write").Hinted("write it with torch.save, or with safetensors")
 	}
 	if len(head) < 262 || head[257:262] != "ustar" {
 		return nil

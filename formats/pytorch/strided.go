@@ -13,6 +13,9 @@ import (
 // reader gives the bytes of a tensor in row-major order.
 func (v view) reader() io.ReaderAt {
 	t := v.tensor
+	if w := width(t.dtype); v.big && w > 1 {
+		return swapped{view{data: v.data, tensor: t}.reader(), w, t.bytes}
+	}
 	g := gather{src: v.data, start: t.start(), item: t.dtype.BlockBytes(), bytes: t.bytes}
 	if t.bytes > 0 {
 		g.collapse(t.shape, t.stride)

@@ -148,7 +148,7 @@ func (c *checkpoint) check(ctx context.Context) error {
 	var buf []byte
 	seen := map[*data]bool{}
 	for i, t := range c.Tensors {
-		d := c.views[t.Name].data
+		d := c.views[i].data
 		if seen[d] {
 			continue
 		}
@@ -173,13 +173,13 @@ func (c *checkpoint) check(ctx context.Context) error {
 func (c *checkpoint) within(d *data, first int) string {
 	const most = 4
 	var names []string
-	for _, t := range c.Tensors[first+1:] {
-		if c.views[t.Name].data == d {
+	for i, t := range c.Tensors[first+1:] {
+		if c.views[first+1+i].data == d {
 			names = append(names, `"`+formats.Escape(t.Name, 64)+`"`)
 		}
 	}
 	for _, a := range c.Aliases {
-		if c.views[a.Of].data == d {
+		if c.views[c.names[a.Of]].data == d {
 			names = append(names, `"`+formats.Escape(a.Name, 64)+`"`)
 		}
 	}

@@ -3,6 +3,7 @@ package pytorch
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,20 @@ func (m *machine) persistent(id any) {
 		return
 	}
 	t, ok := id.(*node)
-	if !ok || t.kind != tuple || len(t.items) != 5 || t.items[0] != text("storage") {
-		m.fail(formats.BadType, "got a persistent id that is %s, want ('storage', class, key, location, numel)", describe(id))
+	parts, want := 5, "('storage', class, key, location, numel)"
+	if m.legacy != nil {
+		parts, want = 6, "('storage', class, key, location, numel, part)"
+	}
+	if m.bare {
+		m.fail(formats.BadType, "got a persistent id, want plain values")
+		return
+	}
+	if ok && m.legacy != nil && t.kind == tuple && len(t.items) == 4 && t.items[0] == text("module") {
+		m.push(t.items[1]) // a class of modules, with its source text
+		return
+	}
+	if !ok || t.kind != tuple || len(t.items) != parts || t.items[0] != text("storage") {
+		m.fail(formats.BadType, "got a persistent id that is %s, want %s", describe(id), want)
 		return
 	}
 	class, isClass := t.items[1].(*global)
@@ -35,27 +48,36 @@ func (m *machine) persistent(id any) {
 			describe(t.items[2]), describe(t.items[3]), describe(t.items[4]))
 		return
 	}
-	if s := m.storages[string(key)]; s != nil {
-		if s.class != class.String() || s.numel != numel {
-			m.tell(formats.Mismatch, "got storage \"%s\" as %d elements of %s, but as %d of %s before", clip(string(key)), numel, class, s.numel, s.class)
+	s := m.storages[string(key)]
+	if s == nil {
+		if !m.spend(storageBytes) {
+			return
 		}
-		m.push(s)
-		return
+		s = &storage{key: string(key), class: class.String(), at: int32(m.op), numel: numel}
+		m.storages[s.key] = s
+		if m.storageType(s, class) {
+			m.place(s)
+		}
+		if m.legacy != nil && m.legacy.views[s.key] != nil {
+			m.tell(formats.Mismatch, "got storage \"%s\", whose key a part of another has", clip(s.key))
+		}
+	} else if s.class != class.String() || s.numel != numel {
+		m.tell(formats.Mismatch, "got storage \"%s\" as %d elements of %s, but as %d of %s before", clip(string(key)), numel, class, s.numel, s.class)
 	}
-	s := &storage{key: string(key), class: class.String(), numel: numel}
-	if !m.count() {
-		return
+	if m.legacy != nil && t.items[5] != nil {
+		if s = m.view(s, t.items[5]); m.fatal != nil {
+			return
+		}
 	}
-	m.storages[s.key] = s
 	m.push(s)
-	if !m.storageType(s, class) {
-		return
-	}
-	m.place(s)
 }
 
 // persistentText is the same in protocol 0, which has ids as lines of text: Python's print of the tuple. torch writes it and cannot read it.
 func (m *machine) persistentText(s string) {
+	if m.bare || m.legacy != nil {
+		m.fail(formats.BadType, "got a persistent id in text, which no such file has")
+		return
+	}
 	var class, key, place string
 	var numel int64
 	rest, ok := strings.CutPrefix(s, "('storage', <class 'torch.")
@@ -82,7 +104,7 @@ func (m *machine) persistentText(s string) {
 	if class == "storage.UntypedStorage" {
 		module, class = "torch.storage", "UntypedStorage"
 	}
-	g := &global{module: module, name: class, at: int32(m.op)}
+	g := &global{module: module, name: class, full: module + "." + class, at: int32(m.op)}
 	m.persistent(&node{kind: tuple, at: int32(m.op), items: []any{text("storage"), g, text(key), text(place), numel}})
 }
 
@@ -93,6 +115,10 @@ func decimal(s string) (int64, bool) {
 
 // tell keeps a problem after which the run goes on.
 func (m *machine) tell(code formats.Code, format string, args ...any) *problem {
+	if len(m.problems) >= maxTold {
+		m.more++
+		return &problem{}
+	}
 	p := m.problem(code, format, args...)
 	m.problems = append(m.problems, p)
 	return p
@@ -101,17 +127,21 @@ func (m *machine) tell(code formats.Code, format string, args ...any) *problem {
 // storageType finds the element type of a class of storages.
 func (m *machine) storageType(s *storage, class *global) bool {
 	s.wrong = true
-	if class.module == "torch.storage" && class.name == "UntypedStorage" || class.module == "torch" && class.name == "UntypedStorage" {
-		s.dtype, s.wrong = dtype.U8, false
+	if untyped[class.String()] {
+		s.dtype, s.item, s.wrong = dtype.U8, 1, false
 		return true
 	}
-	if known, ok := find(func(x scalar) bool { return x.storage == class.name && x.storage != "" }); ok && class.module == "torch" {
-		s.dtype, s.wrong = known.dtype, false
-		return true
-	}
-	if class.module == "torch" && isScalar(class.name) && strings.HasSuffix(class.name, "Storage") {
-		s.foreign = class.name // told for the tensors that use it
-		return false
+	if class.module == "torch" || class.module == "torch.cuda" { // torch looks at the name alone (torch/serialization.py, StorageType)
+		if known, ok := find(func(x scalar) bool { return x.storage == class.name && x.storage != "" }); ok {
+			s.dtype, s.item, s.wrong = known.dtype, known.dtype.BlockBytes(), false
+			return true
+		}
+		for _, o := range others {
+			if o.storage == class.name && o.storage != "" {
+				s.foreign, s.item = class.name, o.bytes // told for the tensors that use it
+				return m.legacy != nil                  // there it has to be found, or those behind it are not
+			}
+		}
 	}
 	m.tell(formats.BadDType, "got a storage of %s, want one of torch's classes of storages", formats.Escape(class.String(), 200))
 	return false
@@ -127,9 +157,20 @@ func (m *machine) place(s *storage) {
 		m.tell(formats.BadPath, "got storage key \"%s\", want at most 64 letters and digits", clip(s.key))
 		return
 	}
-	hi, lo := bits.Mul64(uint64(s.numel), uint64(s.dtype.BlockBytes()))
+	hi, lo := bits.Mul64(uint64(s.numel), uint64(s.item))
 	if s.numel < 0 || hi != 0 || lo > math.MaxInt64 {
 		m.tell(formats.Overflow, "got a storage of %d elements of %s, whose bytes 63 bits do not count", s.numel, s.class)
+		return
+	}
+	if m.legacy != nil { // where it is, the keys behind the pickle say
+		if int64(lo) > m.legacy.size {
+			m.tell(formats.Bounds, "got a storage of %d bytes in a file of %d", lo, m.legacy.size)
+			return
+		}
+		s.bytes, s.wrong = int64(lo), false
+		if m.blocks += int64(lo) + 8; m.blocks <= m.legacy.size { // there is room for all of them
+			m.vouched += blockBytes
+		}
 		return
 	}
 	at, n, ok := m.records(s.key)
@@ -140,6 +181,7 @@ func (m *machine) place(s *storage) {
 		m.tell(formats.Mismatch, "got a record data/%s of %d bytes, want %d for %d elements of %s", s.key, n, lo, s.numel, s.class)
 	default:
 		s.data, s.bytes, s.wrong = at, n, false
+		m.vouched += recordBytes
 	}
 }
 
@@ -166,10 +208,13 @@ func (m *machine) rebuild(f *global, args []any) any {
 			describe(args[2]), describe(args[3]), f)
 		return nil
 	}
-	if !m.count() {
+	if !m.spend(tensorBytes) {
 		return nil
 	}
 	t := &tensor{at: int32(m.op), storage: s, dtype: s.dtype, offset: offset, shape: shape, stride: stride}
+	if len(m.tensors) == cap(m.tensors) {
+		m.tensors = slices.Grow(m.tensors, len(m.tensors)+64)
+	}
 	m.tensors = append(m.tensors, t)
 	name := ""
 	if f.name == "_rebuild_tensor_v3" {
@@ -190,8 +235,15 @@ func (m *machine) rebuild(f *global, args []any) any {
 	case !s.wrong:
 		t.problem = m.check(t)
 	}
+	if t.problem == nil && m.big && s.foreign == "" && width(t.dtype) != width(s.dtype) {
+		t.problem = m.problem(formats.Unsupported, "got elements of %s in a big-endian storage of %s: torch swaps the bytes of the latter, which gives other values",
+			t.dtype, s.class)
+	}
 	if t.problem == nil && len(args) == most && most > 4 {
 		t.problem = m.lazy(args[most-1])
+	}
+	if t.problem != nil && !m.spend(tensorBytes) {
+		return nil
 	}
 	return t
 }
@@ -300,6 +352,25 @@ func (m *machine) parameter(f *global, args []any) any {
 	return nil
 }
 
+// moved is _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): a tensor that was on a device of which torch saves a
+// copy. Its type is that of the copy.
+func (m *machine) moved(f *global, args []any) any {
+	if len(args) != 4 {
+		m.fail(formats.BadType, "got %d arguments of %s, want 4", len(args), f)
+		return nil
+	}
+	t, isTensor := args[0].(*tensor)
+	g, isName := args[1].(*global)
+	if !isTensor || !isName || g.module != "torch" {
+		return m.object(refused, f, args)
+	}
+	known, ok := find(func(x scalar) bool { return x.name == g.name })
+	if !ok || known.dtype != t.dtype {
+		return m.object(refused, f, args)
+	}
+	return t
+}
+
 // rebuildFromType is _rebuild_from_type_v2(function, class, arguments, state), which makes subclasses of tensors and tensors with attributes.
 func (m *machine) rebuildFromType(f *global, args []any) any {
 	if len(args) != 4 {
@@ -317,7 +388,7 @@ func (m *machine) rebuildFromType(f *global, args []any) any {
 	if build == nil {
 		return m.object(refused, make, args)
 	}
-	switch class.String() {
+	switch class.String() { // _rebuild_from_type, of torch 1.6 and 1.7, has the same arguments
 	case "torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer":
 		m.attributes(args[3])
 		return build(m, make, inner.items)

@@ -24,11 +24,12 @@ type (
 // global is a class or function that the pickle names.
 type global struct {
 	module, name string
+	full         string // module.name
 	at           int32
 	known        bool // in the table: no note is due
 }
 
-func (g *global) String() string { return g.module + "." + g.name }
+func (g *global) String() string { return g.full }
 
 // kind tells nodes apart.
 type kind uint8
@@ -44,16 +45,19 @@ const (
 // node is a value with parts. Parts are shared by pointer, so nothing that a pickle says makes more of them than it has opcodes.
 type node struct {
 	kind  kind
+	holds bool // see walk.reach
 	depth uint16
 	at    int32
+	id    int32   // the same
 	class *global // of inert and refused
 	items []any
 }
 
 // dict keeps its entries in order, and twice the same key if the pickle sets it twice.
 type dict struct {
+	holds   bool // see walk.reach
 	depth   uint16
-	at      int32
+	id      int32 // the same
 	entries []entry
 }
 
@@ -66,12 +70,34 @@ type entry struct {
 type storage struct {
 	key     string
 	class   string
+	at      int32
 	dtype   dtype.Type // of the class; U8 for untyped storages
 	foreign string     // the name of a class whose type is not read
+	item    int64      // bytes of an element
 	numel   int64
 	data    int64 // its first byte in the file
 	bytes   int64
 	wrong   bool // a problem was told; what is built on it is not judged
+
+	// A part of another storage, in files from before 1.6: from which of its elements on.
+	root  *storage
+	first int64
+}
+
+// start is where the storage begins in the file.
+func (s *storage) start() int64 {
+	if s.root != nil {
+		return s.root.data + s.first*s.item
+	}
+	return s.data
+}
+
+// whole is the storage that has the bytes.
+func (s *storage) whole() *storage {
+	if s.root != nil {
+		return s.root
+	}
+	return s
 }
 
 // tensor is a view of a storage. Offset, shape and stride count elements.

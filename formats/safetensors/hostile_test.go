@@ -220,38 +220,6 @@ func many(n int) string {
 	return b.String()
 }
 
-// odd are files that have to be read.
-var odd = []formatstest.Hostile{
-	good("no tensors", `{}`, 0),
-	good("white space around the header", "\t\n {"+a4+"} \r\n\t", 4),
-	good("white space everywhere", `{ "a" : { "dtype" : "F32" , "shape" : [ 1 ] , "data_offsets" : [ 0 , 4 ] } }`, 4),
-	good("header length no multiple of 8", `{`+a4+`} `, 4),
-	good("empty metadata", `{"__metadata__":{},`+a4+`}`, 4),
-	good("metadata alone", `{"__metadata__":{"format":"pt"}}`, 0),
-	good("metadata last", `{`+a4+`,"__metadata__":{"format":"pt"}}`, 4),
-	good("metadata with control characters", `{"__metadata__":{"\u0000\n":"\u001b","":""}}`, 0),
-	good("scalar", `{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 4),
-	good("zero size", `{"z":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},`+a4+`}`, 4),
-	good("zero size at the end, twice", `{`+a4+`,"y":{"dtype":"F32","shape":[0],"data_offsets":[4,4]},"z":{"dtype":"F32","shape":[2,0],"data_offsets":[4,4]}}`, 4),
-	good("zero before 2^63-1", with(`"F32"`, `[0,9223372036854775807,4]`, `[0,0]`), 0),
-	good("zero after 2^63-1", with(`"F32"`, `[9223372036854775807,4,0]`, `[0,0]`), 0),
-	good("a pair of F4", `{"a":{"dtype":"F4","shape":[1,2],"data_offsets":[0,1]}}`, 1),
-	good("rows of F4 that end in half a byte", `{"a":{"dtype":"F4","shape":[2,3],"data_offsets":[0,3]}}`, 3),
-	good("four F6", `{"a":{"dtype":"F6_E3M2","shape":[4],"data_offsets":[0,3]}}`, 3),
-	good("complex", `{"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}`, 8),
-	good("tensors in another order than their data", `{`+b4+`,`+a4+`}`, 8),
-	good("fields in another order", `{"a":{"data_offsets":[0,4],"shape":[1],"dtype":"F32"}}`, 4),
-	good("unknown fields", `{"a":{"x":{"y":[1,-2.5e3,true,null,{"dtype":1}]},"dtype":"F32","shape":[1],"data_offsets":[0,4],"z":null}}`, 4),
-	good("empty name", `{"":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4),
-	good("name of 1 MiB", `{"`+strings.Repeat("n", 1<<20)+`":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4),
-	good("name like a path", `{"../../etc/passwd":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4),
-	good("name with escapes", `{"\"\\\/\b\f\n\r\t\u0000\u00e9\ud83e\udea2":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4),
-	good("name with DEL and line separator", "{\"\x7f\u2028\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4),
-	good("field with an escape", `{"a":{"\u0064type":"F3\u0032","shape":[1],"data_offsets":[0,4]}}`, 4),
-	good("64 dimensions", with(`"F32"`, `[1`+strings.Repeat(",1", 63)+`]`, `[0,4]`), 4),
-	good("tensor named like a field", `{"dtype":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4),
-}
-
 // refused is every file above that has to be refused.
 func refused() []formatstest.Hostile {
 	var all []formatstest.Hostile
@@ -262,4 +230,3 @@ func refused() []formatstest.Hostile {
 }
 
 func TestHostile(t *testing.T) { formatstest.Table(t, safetensors.Format, refused()) }
-func TestOdd(t *testing.T)     { formatstest.Table(t, safetensors.Format, odd) }

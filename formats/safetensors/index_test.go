@@ -90,25 +90,50 @@ var indexes = []formatstest.Hostile{
 
 func TestIndex(t *testing.T) { formatstest.Table(t, safetensors.Format, indexes) }
 
-func TestOddIndex(t *testing.T) {
-	tests := []struct {
-		name, index         string
-		dangling, unindexed []string
-		notes               int
-		warn                bool
-	}{
-		{name: "plain", index: full},
-		{name: "line feed at the end", index: full + "\n"},
-		{name: "no metadata", index: `{"weight_map":{"a":"` + s1 + `","b":"` + s2 + `"}}`},
-		{name: "other keys", index: `{"x":[{}],"metadata":{"total_parameters":2,"total_size":8},"weight_map":{"b":"` + s2 + `","a":"` + s1 + `"},"y":null}`},
-		{name: "total_size as a string", index: strings.Replace(full, ":8", `:"8"`, 1)},
-		{name: "total_size wrong", index: strings.Replace(full, ":8", ":9", 1), notes: 1},
-		{name: "total_size a fraction", index: strings.Replace(full, ":8", ":8.0", 1), notes: 1},
-		{name: "dangling", index: strings.Replace(full, `"a"`, `"lm_head.weight":"`+s1+`","a"`, 1), dangling: []string{"lm_head.weight"}},
-		{name: "unindexed", index: `{"weight_map":{"x":"` + s1 + `","b":"` + s2 + `"}}`, dangling: []string{"x"}, unindexed: []string{"a"}, notes: 1},
-		{name: "one shard of two", index: `{"weight_map":{"a":"` + s1 + `"}}`, notes: 1, warn: true},
+// oddly are indexes that have to be read, and what is to be said of them.
+var oddly = []struct {
+	name, index         string
+	dangling, unindexed []string
+	notes               int
+	warn                bool
+}{
+	{name: "plain", index: full},
+	{name: "line feed at the end", index: full + "\n"},
+	{name: "no metadata", index: `{"weight_map":{"a":"` + s1 + `","b":"` + s2 + `"}}`},
+	{name: "other keys", index: `{"x":[{}],"metadata":{"total_parameters":2,"total_size":8},"weight_map":{"b":"` + s2 + `","a":"` + s1 + `"},"y":null}`},
+	{name: "total_size as a string", index: strings.Replace(full, ":8", `:"8"`, 1)},
+	{name: "total_size wrong", index: strings.Replace(full, ":8", ":9", 1), notes: 1},
+	{name: "total_size a fraction", index: strings.Replace(full, ":8", ":8.0", 1), notes: 1},
+	{name: "dangling", index: strings.Replace(full, `"a"`, `"lm_head.weight":"`+s1+`","a"`, 1), dangling: []string{"lm_head.weight"}},
+	{name: "unindexed", index: `{"weight_map":{"x":"` + s1 + `","b":"` + s2 + `"}}`, dangling: []string{"x"}, unindexed: []string{"a"}, notes: 1},
+	{name: "one shard of two", index: `{"weight_map":{"a":"` + s1 + `"}}`, notes: 1, warn: true},
+	{name: "entries in reverse", index: `{"weight_map":{"b":"` + s2 + `","a":"` + s1 + `"}}`},
+	{name: "metadata null", index: strings.Replace(full, `{"total_size":8}`, "null", 1)},
+	{name: "metadata a list", index: strings.Replace(full, `{"total_size":8}`, "[1,{}]", 1)},
+	{name: "metadata empty", index: strings.Replace(full, `{"total_size":8}`, "{}", 1)},
+	{name: "total_size null", index: strings.Replace(full, ":8", ":null", 1), notes: 1},
+	{name: "total_size an object", index: strings.Replace(full, ":8", `:{"a":[]}`, 1), notes: 1},
+	{name: "total_size of a thousand digits", index: strings.Replace(full, ":8", ":"+strings.Repeat("8", 1000), 1), notes: 1},
+	{name: "total_size negative", index: strings.Replace(full, ":8", ":-8", 1), notes: 1},
+	{name: "names with escapes", index: strings.Replace(full, `"a"`, `"\u0061"`, 1)},
+	{name: "file names with escapes", index: strings.Replace(full, `"m-00001`, `"\u006d-00001`, 1)},
+	{name: "white space", index: "\t" + strings.ReplaceAll(full, ":", " :\r\n") + "  "},
+	{name: "many dangling", index: strings.Replace(full, `"a"`, keys(9, `"`+s1+`"`)+`,"a"`, 1), dangling: []string{"0", "1", "2", "3", "4", "5", "6", "7", "8"}},
+	{name: "empty name dangling", index: strings.Replace(full, `"a"`, `"":"`+s1+`","a"`, 1), dangling: []string{""}},
+	{name: "all unindexed but one", index: `{"weight_map":{"b":"` + s2 + `","c":"` + s1 + `"}}`, dangling: []string{"c"}, unindexed: []string{"a"}, notes: 1},
+}
+
+// oddIndexes are those of oddly as files to open.
+func oddIndexes() (out []formatstest.Hostile) {
+	for _, x := range oddly {
+		out = append(out, formatstest.Hostile{Name: x.name, Files: pair(x.index), Index: ix})
 	}
-	for _, x := range tests {
+	return out
+}
+
+func TestOddIndex(t *testing.T) {
+	formatstest.Table(t, safetensors.Format, oddIndexes())
+	for _, x := range oddly {
 		t.Run(x.name, func(t *testing.T) {
 			fsys := fsio.NewMem()
 			formatstest.Put(t, fsys, "/", pair(x.index))

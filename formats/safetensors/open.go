@@ -77,7 +77,7 @@ func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpo
 		t := s.Tensors[i]
 		return formats.Range(data[t.File], t.Offset, t.Bytes), nil
 	}
-	return formats.NewCheckpoint(opened.Dir, s.Header, reader, opened.Close), nil
+	return formats.IndexedCheckpoint(opened.Dir, s.Header, s.names, reader, opened.Close), nil
 }
 
 // file checks the length of the header before anything is allocated for it, and reads it.

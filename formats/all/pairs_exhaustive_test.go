@@ -1,0 +1,5 @@
+//go:build exhaustive
+
+package all_test
+
+const pairSamples = 2000
