@@ -168,7 +168,7 @@ func (s *tieSources) make(t *testing.T, x tieCase) (*fsio.Mem, string) {
 	case "bin", "bin shared":
 		w.format = pytorch.Format
 	}
-	w.data = maps.Clone(w.data)
+	w.data, w.tensors = maps.Clone(w.data), slices.Clone(w.tensors)
 	states[x.holds](&w, embed, head)
 	if strings.HasSuffix(x.form, "shared") {
 		w.drop(head)
