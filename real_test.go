@@ -270,7 +270,11 @@ func (r *realModel) lossless(t *testing.T) {
 
 // keys that the original has and hf/ made GGUF again lacks are those that a note announced.
 func (r *realModel) keys(t *testing.T) {
-	before, after := opened(t, r.source).Metadata, opened(t, r.f32).Metadata
+	before, err := opened(t, r.source).Metadata.Loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := opened(t, r.f32).Metadata
 	var kept, lost, changed []string
 	for _, kv := range before {
 		switch v := after.Get(kv.Key); {
