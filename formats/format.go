@@ -45,9 +45,8 @@ type Format struct {
 	// Sniff reports whether a file that starts with head (up to 4 KiB, the whole of a shorter file) and has this size is of the
 	// format. It judges by bytes alone.
 	Sniff func(head []byte, size int64) bool
-	// Open parses the headers of files (names in dir; one file, or the shards of one set in order) with an optional index file
-	// and checks all they say. Nothing but headers is read. All problems of one header come joined.
-	Open func(fsys fsio.FS, dir string, files []string, index string) (*Checkpoint, error)
+	// Open parses the headers of a set and checks all they say. Nothing but headers is read. All problems of one header come joined.
+	Open func(fsys fsio.FS, s Set) (*Checkpoint, error)
 	// Siblings gives all files of the set that a file name belongs to, in order, if the name says that it is a shard
 	// ("model-00001-of-00003.safetensors"), else nil.
 	Siblings func(name string) []string
@@ -60,6 +59,13 @@ type Format struct {
 	ShardName func(stem string, i, n int) string
 	// IndexName is the name of the index of a set called stem, "" if the format has none.
 	IndexName func(stem string) string
+}
+
+// Set is the files of one checkpoint: one file, or shards in order, or what an index lists.
+type Set struct {
+	Dir   string
+	Files []string // names in Dir; nil if the index says which
+	Index string   // the name of the index in Dir, or ""
 }
 
 // Layout is where each byte of a target goes.

@@ -171,7 +171,7 @@ func unbuilt(path, what string) error {
 // explained opens files. Where one of them is none of the format at all, the error says what it is: a shard may be a Git LFS
 // pointer as well as the file that the user named.
 func explained(fsys fsio.FS, f formats.Format, dir string, files []string, list string) (*formats.Checkpoint, error) {
-	c, err := f.Open(fsys, dir, files, list)
+	c, err := f.Open(fsys, formats.Set{Dir: dir, Files: files, Index: list})
 	if err == nil {
 		return c, nil
 	}

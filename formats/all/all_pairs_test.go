@@ -143,7 +143,7 @@ func FuzzConvert(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, from, to uint8) {
 		a, z := all.Formats[int(from)%len(all.Formats)], all.Formats[int(to)%len(all.Formats)]
 		name := "model" + a.Suffix
-		c, err := a.Open(formatstest.OneFile(b), "/", []string{name}, "")
+		c, err := a.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{name}})
 		if err != nil {
 			coded(t, err)
 			return
@@ -193,7 +193,7 @@ func FuzzConvert(f *testing.F) {
 				weights = append(weights, file.Path)
 			}
 		}
-		back, err := z.Open(fsys, "/", weights, index)
+		back, err := z.Open(fsys, formats.Set{Dir: "/", Files: weights, Index: index})
 		if err != nil {
 			t.Fatalf("%s to %s: written, but not read: %v", a.Name, z.Name, err)
 		}

@@ -193,7 +193,7 @@ func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []f
 		files = []string{c.name}
 	}
 	if c.index == raw.Manifest {
-		ck, err := c.format.Open(fsys, dir, nil, c.index)
+		ck, err := c.format.Open(fsys, formats.Set{Dir: dir, Index: c.index})
 		if err != nil || ck.Close() != nil {
 			return false
 		}

@@ -129,7 +129,7 @@ func Through(t testing.TB, f formats.Format, s Sample) Sample {
 	fsys := fsio.NewMem()
 	Put(t, fsys, "/", files)
 	weights, index := split(f, l)
-	c, err := f.Open(fsys, "/", weights, index)
+	c, err := f.Open(fsys, formats.Set{Dir: "/", Files: weights, Index: index})
 	if err != nil {
 		t.Fatalf("%s: %v", f.Name, err)
 	}

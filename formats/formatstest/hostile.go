@@ -82,7 +82,7 @@ func Table(t *testing.T, f formats.Format, cases []Hostile) {
 func (x Hostile) open(t *testing.T, f formats.Format) (*formats.Checkpoint, error) {
 	fsys, files := x.put(t, f)
 	start, before := time.Now(), allocated()
-	c, err := f.Open(fsys, "/", files, x.Index)
+	c, err := f.Open(fsys, formats.Set{Dir: "/", Files: files, Index: x.Index})
 	if d := time.Since(start); d > time.Second {
 		t.Errorf("took %v", d)
 	}
@@ -95,7 +95,7 @@ func (x Hostile) open(t *testing.T, f formats.Format) (*formats.Checkpoint, erro
 // OpenIn opens the files as the format's own.
 func (x Hostile) OpenIn(t *testing.T, f formats.Format) (*formats.Checkpoint, error) {
 	fsys, files := x.put(t, f)
-	return f.Open(fsys, "/", files, x.Index)
+	return f.Open(fsys, formats.Set{Dir: "/", Files: files, Index: x.Index})
 }
 
 // put makes the files, and says which to open.

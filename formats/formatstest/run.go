@@ -170,7 +170,7 @@ func reopen(t *testing.T, f formats.Format, s Sample, l formats.Layout, files ma
 	fsys := fsio.NewMem()
 	Put(t, fsys, "/", files)
 	weights, index := split(f, l)
-	c, err := f.Open(fsys, "/", weights, index)
+	c, err := f.Open(fsys, formats.Set{Dir: "/", Files: weights, Index: index})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func runFlips(t *testing.T, f formats.Format) {
 
 // open opens one file in memory.
 func open(f formats.Format, name string, b []byte) (*formats.Checkpoint, error) {
-	return f.Open(OneFile(b), "/", []string{name}, "")
+	return f.Open(OneFile(b), formats.Set{Dir: "/", Files: []string{name}})
 }
 
 // Bytes reads a tensor.

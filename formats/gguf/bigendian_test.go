@@ -45,7 +45,7 @@ func bigFiles(t testing.TB, files []string, change func(b []byte)) *fsio.Mem {
 
 func openFiles(t testing.TB, fsys fsio.FS, files ...string) *formats.Checkpoint {
 	t.Helper()
-	c, err := gguf.Format.Open(fsys, "/", files, "")
+	c, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func smalls() []small {
 func try(t *testing.T, b []byte) error {
 	t.Helper()
 	start, before := time.Now(), allocated()
-	c, err := gguf.Format.Open(formatstest.OneFile(b), "/", []string{"m.gguf"}, "")
+	c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 	if got, limit := allocated()-before, uint64(4*len(b)+4<<20); got > limit {
 		t.Errorf("allocated %d bytes for a file of %d", got, len(b))
 	}

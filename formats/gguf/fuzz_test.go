@@ -25,7 +25,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte(head(0, 1).list("a", array, 2, uint32(array), uint64(0), uint32(boolean), uint64(1), uint8(1))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := allocated()
-		c, err := gguf.Format.Open(formatstest.OneFile(b), "/", []string{"m.gguf"}, "")
+		c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 		if got, limit := allocated()-before, uint64(16*len(b)+16<<20); got > limit {
 			t.Errorf("allocated %d bytes for a file of %d", got, len(b))
 		}
@@ -73,7 +73,7 @@ func FuzzSet(f *testing.F) {
 		put(t, fsys, list[0], a)
 		put(t, fsys, list[1], b)
 		before := allocated()
-		c, err := gguf.Format.Open(fsys, "/", list, "")
+		c, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: list})
 		if got, limit := allocated()-before, uint64(16*(len(a)+len(b))+16<<20); got > limit {
 			t.Errorf("allocated %d bytes for files of %d", got, len(a)+len(b))
 		}

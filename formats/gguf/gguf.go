@@ -39,19 +39,19 @@ func sniff(head []byte, size int64) bool {
 	return bytes.HasPrefix(head, []byte(magic))
 }
 
-func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Checkpoint, error) {
-	if index != "" {
-		return nil, formats.Errorf(formats.Unsupported, "GGUF has no index files").At(filepath.Join(dir, index), -1)
+func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
+	if s.Index != "" {
+		return nil, formats.Errorf(formats.Unsupported, "GGUF has no index files").At(filepath.Join(s.Dir, s.Index), -1)
 	}
-	if len(files) == 0 {
+	if len(s.Files) == 0 {
 		panic("gguf: no files to open")
 	}
-	set := &formats.FileSet{FS: fsys, Dir: dir}
-	h, readers, err := read(set, files)
+	set := &formats.FileSet{FS: fsys, Dir: s.Dir}
+	h, readers, err := read(set, s.Files)
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
 	}
-	return formats.NewCheckpoint(dir, h, func(i int) (io.ReaderAt, error) {
+	return formats.NewCheckpoint(s.Dir, h, func(i int) (io.ReaderAt, error) {
 		t := h.Tensors[i]
 		r := readers[t.File]
 		data := formats.Range(r, t.Offset, t.Bytes)
@@ -60,7 +60,7 @@ func open(fsys fsio.FS, dir string, files []string, index string) (*formats.Chec
 		}
 		data, err := littleEndian(data, t)
 		if err != nil {
-			return nil, err.At(filepath.Join(dir, t.File), t.Offset)
+			return nil, err.At(filepath.Join(s.Dir, t.File), t.Offset)
 		}
 		return data, nil
 	}, set.Close), nil

@@ -66,7 +66,7 @@ func TestReadsThatFail(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			size := int64(len(read(t, "values.gguf")))
 			for from := range size {
-				_, err := gguf.Format.Open(broken{memory(t, "values.gguf"), from, x.err}, "/", []string{"values.gguf"}, "")
+				_, err := gguf.Format.Open(broken{memory(t, "values.gguf"), from, x.err}, formats.Set{Dir: "/", Files: []string{"values.gguf"}})
 				list := formats.Errors(err)
 				if len(list) != 1 || list[0].Code != x.code || list[0].Offset != from || list[0].Path != filepath.Join("/", "values.gguf") || !errors.Is(err, x.is) {
 					t.Fatalf("reads fail from %d: got %v", from, err)
@@ -77,7 +77,7 @@ func TestReadsThatFail(t *testing.T) {
 }
 
 func TestAbsentFile(t *testing.T) {
-	_, err := gguf.Format.Open(fsio.NewMem(), "/", []string{"m.gguf"}, "")
+	_, err := gguf.Format.Open(fsio.NewMem(), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 	if formats.CodeOf(err) != formats.Missing || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want %s", err, formats.Missing)
 	}

@@ -117,7 +117,7 @@ func text(t testing.TB, v any) string {
 // open opens files of testdata.
 func open(t testing.TB, files ...string) *formats.Checkpoint {
 	t.Helper()
-	c, err := gguf.Format.Open(memory(t, files...), "/", files, "")
+	c, err := gguf.Format.Open(memory(t, files...), formats.Set{Dir: "/", Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestWritesWhatTheConverterWrote(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := gguf.Format.Open(formatstest.OneFile(want), "/", []string{"m.gguf"}, "")
+		c, err := gguf.Format.Open(formatstest.OneFile(want), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -274,7 +274,7 @@ func TestPeer(t *testing.T) {
 				}
 			}
 		}
-		c, err := gguf.Format.Open(fsys, "/", names, "")
+		c, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: names})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ func opening(t testing.TB, b []byte, tries int) time.Duration {
 	least := time.Hour
 	for range tries {
 		start := time.Now()
-		c, err := gguf.Format.Open(formatstest.OneFile(b), "/", []string{"m.gguf"}, "")
+		c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestMemory(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			before := allocated()
-			c, err := gguf.Format.Open(formatstest.OneFile(x.bytes), "/", []string{"m.gguf"}, "")
+			c, err := gguf.Format.Open(formatstest.OneFile(x.bytes), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func BenchmarkMillionTensors(b *testing.B) {
 	fsys := formatstest.OneFile(v)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := gguf.Format.Open(fsys, "/", []string{"m.gguf"}, ""); err != nil {
+		if _, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.gguf"}}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestDeferred(t *testing.T) {
 		b = b.put(fmt.Sprint(i))
 	}
 	b = b.list("n", i32, 5000, make([]int32, 5000))
-	c, err := gguf.Format.Open(formatstest.OneFile(b), "/", []string{"m.gguf"}, "")
+	c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 	if err != nil {
 		t.Fatal(err)
 	}

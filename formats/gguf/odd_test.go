@@ -76,7 +76,7 @@ func oddFiles() []odd {
 func TestOdd(t *testing.T) {
 	for _, x := range append(oddFiles(), moreOdd()...) {
 		t.Run(x.name, func(t *testing.T) {
-			c, err := gguf.Format.Open(formatstest.OneFile(x.bytes), "/", []string{"m.gguf"}, "")
+			c, err := gguf.Format.Open(formatstest.OneFile(x.bytes), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,7 +108,7 @@ func TestExtraKeysOfALaterShard(t *testing.T) {
 	names := gguf.Format.Siblings("m-00001-of-00002.gguf")
 	put(t, fsys, names[0], shard(0, 2, 0, 0))
 	put(t, fsys, names[1], head(0, 2).kv("split.no", u16, uint16(1)).kv("k", u8, uint8(1)))
-	c, err := gguf.Format.Open(fsys, "/", names, "")
+	c, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: names})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func again(t *testing.T, c *formats.Checkpoint) {
 		names = append(names, f.Path)
 		put(t, fsys, f.Path, files[f.Path])
 	}
-	d, err := gguf.Format.Open(fsys, "/", names, "")
+	d, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: names})
 	if err != nil {
 		t.Fatalf("what was written is refused: %v", err)
 	}
@@ -184,7 +184,7 @@ func TestVocabulary(t *testing.T) {
 	fsys := formatstest.OneFile(b)
 	open := func() (c *formats.Checkpoint) {
 		var err error
-		if c, err = gguf.Format.Open(fsys, "/", []string{"m.gguf"}, ""); err != nil {
+		if c, err = gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.gguf"}}); err != nil {
 			t.Fatal(err)
 		}
 		return c
@@ -220,7 +220,7 @@ func BenchmarkVocabulary(b *testing.B) {
 	b.SetBytes(int64(len(v)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := gguf.Format.Open(fsys, "/", []string{"m.gguf"}, ""); err != nil {
+		if _, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.gguf"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

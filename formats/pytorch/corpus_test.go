@@ -53,7 +53,7 @@ func cheap(t *testing.T, name string, b []byte, code formats.Code) {
 	least, fastest := uint64(1<<62), time.Hour
 	for range 3 {
 		start, before := time.Now(), allocated()
-		c, err := pytorch.Format.Open(formatstest.OneFile(b), "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		least, fastest = min(least, allocated()-before), min(fastest, time.Since(start))
 		if formats.CodeOf(err) != code {
 			t.Errorf("%s: got %v, want %s", name, err, code)

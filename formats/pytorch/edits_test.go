@@ -53,7 +53,7 @@ func (v victim) with(b []byte) (*formats.Checkpoint, error) {
 		}
 		fsys.Put("/"+name, string(x))
 	}
-	return pytorch.Format.Open(fsys, "/", v.open, v.index)
+	return pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: v.open, Index: v.index})
 }
 
 // judge opens an edited file. It is refused with a class and a place in the file, or read; what has checksums is then what it was.

@@ -75,7 +75,7 @@ func FuzzZip64(f *testing.F) {
 			return old
 		})
 		before := allocated()
-		c, err := pytorch.Format.Open(v, "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(v, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if got := allocated() - before; got > 16<<20 {
 			t.Errorf("allocated %d bytes", got)
 		}
@@ -145,7 +145,7 @@ func FuzzTensors(f *testing.F) {
 			want = append(want, data)
 		}
 		z := checkpoint(state(list...), sixty4, sixty4, sixty4)
-		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if (err != nil) != wrong {
 			t.Fatalf("got %v, want it wrong: %v", err, wrong)
 		}
@@ -224,7 +224,7 @@ func FuzzGather(f *testing.F) {
 		}
 		z := archive(rec{folder + "data.pkl", state("x", rebuild(storage(class, "0", num(len(source)/item)), num(int(offset)), ints(shape...), ints(stride...)))},
 			rec{folder + "byteorder", order}, rec{folder + "data/0", string(source)}, rec{folder + "version", "3"})
-		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func judged(t *testing.T, err error, size int64) {
 // laid out, and read again as the same.
 func try(t *testing.T, b []byte) {
 	before := allocated()
-	c, err := pytorch.Format.Open(formatstest.OneFile(b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if got, limit := allocated()-before, uint64(16*len(b)+16<<20); got > limit {
 		t.Errorf("allocated %d bytes for a file of %d", got, len(b))
 	}
@@ -298,7 +298,7 @@ func try(t *testing.T, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := pytorch.Format.Open(formatstest.OneFile(files["m.bin"]), "/", []string{"m.bin"}, "")
+	again, err := pytorch.Format.Open(formatstest.OneFile(files["m.bin"]), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

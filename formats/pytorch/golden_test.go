@@ -69,7 +69,7 @@ func TestGolden(t *testing.T) {
 		}
 		n++
 		t.Run(name, func(t *testing.T) {
-			c, err := pytorch.Format.Open(fsio.OS{}, "testdata", want.Files, want.Index)
+			c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: "testdata", Files: want.Files, Index: want.Index})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestGolden(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for name, want := range record(t).Refused {
-		c, err := pytorch.Format.Open(fsio.OS{}, "testdata", []string{name}, "")
+		c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: "testdata", Files: []string{name}})
 		if err == nil {
 			c.Close()
 		}
@@ -130,7 +130,7 @@ func TestRefused(t *testing.T) {
 
 // TestPieces reads strided tensors in pieces of all sizes, which have to be the same as the whole.
 func TestPieces(t *testing.T) {
-	c, err := pytorch.Format.Open(fsio.OS{}, "testdata", []string{"strided.pt"}, "")
+	c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: "testdata", Files: []string{"strided.pt"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestPieces(t *testing.T) {
 
 // TestAsTorch lays out what stream.pt holds. All bytes have to be torch's but for the identity of the archive.
 func TestAsTorch(t *testing.T) {
-	c, err := pytorch.Format.Open(fsio.OS{}, "testdata", []string{"stream.pt"}, "")
+	c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: "testdata", Files: []string{"stream.pt"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func identityless(t *testing.T, b []byte) []byte {
 func TestZip64(t *testing.T) {
 	want := record(t).Files["zip64"]
 	head, tail := file(t, "zip64.head"), file(t, "zip64.tail")
-	c, err := pytorch.Format.Open(ends{nil, head, tail, want.Size}, "/", []string{"archive.bin"}, "")
+	c, err := pytorch.Format.Open(ends{nil, head, tail, want.Size}, formats.Set{Dir: "/", Files: []string{"archive.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,7 +353,7 @@ func TestNotes(t *testing.T) {
 		"no-crc.pt":             {"no-crc.pt: read all the same"},
 		"beside.pt":             nil,
 	} {
-		c, err := pytorch.Format.Open(fsio.OS{}, "testdata", []string{name}, "")
+		c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: "testdata", Files: []string{name}})
 		if err != nil {
 			t.Fatal(err)
 		}

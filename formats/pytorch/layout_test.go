@@ -70,7 +70,7 @@ func TestMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := pytorch.Format.Open(formatstest.OneFile(files["m.bin"]), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(files["m.bin"]), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

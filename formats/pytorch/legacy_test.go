@@ -245,7 +245,7 @@ var oddRelics = func() []struct {
 func TestOddLegacy(t *testing.T) {
 	for _, x := range oddRelics {
 		t.Run(x.name, func(t *testing.T) {
-			c, err := pytorch.Format.Open(formatstest.OneFile(x.relic.b), "/", []string{"m.bin"}, "")
+			c, err := pytorch.Format.Open(formatstest.OneFile(x.relic.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,7 +280,7 @@ func parts16() relic {
 // TestParts reads parts of storages, as torch 0.3 wrote them. torch 2.13 gives the same values (testdata/gen/pytorch.py, parts).
 func TestParts(t *testing.T) {
 	r := parts16()
-	c, err := pytorch.Format.Open(formatstest.OneFile(r.b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(r.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestParts(t *testing.T) {
 func TestBigEndianMachine(t *testing.T) {
 	for _, n := range []int{16, 16 << 56} {
 		r := relicOf(magicPickle, thousandOne, system("\x89"), proto+dict("x", old16)+".", listOf("7"), block{"7", n, sixty4})
-		c, err := pytorch.Format.Open(formatstest.OneFile(r.b), "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(formatstest.OneFile(r.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,12 +329,12 @@ func TestLongPickle(t *testing.T) {
 	numel := "\x8a\x05\x00\x00\x00\x00\x10" // 2^36
 	object := dict("note", str(strings.Repeat("n", 300_000)), "x", rebuild(part("DoubleStorage", "7", numel, "N"), "\x8a\x05\xff\xff\xff\xff\x0f", ints(1), ints(1)))
 	r := older(object, []block{{"7", 1 << 36, ""}})
-	c, err := pytorch.Format.Open(formatstest.OneFile(r.b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(r.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err == nil || formats.CodeOf(err) != formats.Bounds {
 		t.Fatalf("got %v, want it beyond the file", err)
 	}
 	_ = c
-	c, err = pytorch.Format.Open(long{nil, r.b, int64(len(r.b)) + 8<<36}, "/", []string{"m.bin"}, "")
+	c, err = pytorch.Format.Open(long{nil, r.b, int64(len(r.b)) + 8<<36}, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

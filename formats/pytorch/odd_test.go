@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
@@ -132,7 +133,7 @@ func withDescriptor(z image, signature string, width int) image {
 func TestOdd(t *testing.T) {
 	for _, x := range odd {
 		t.Run(x.name, func(t *testing.T) {
-			c, err := pytorch.Format.Open(formatstest.OneFile(x.image.b), "/", []string{"m.bin"}, "")
+			c, err := pytorch.Format.Open(formatstest.OneFile(x.image.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +160,7 @@ func TestOdd(t *testing.T) {
 // TestExtra reads and writes texts beside the tensors.
 func TestExtra(t *testing.T) {
 	z := archive(more(rec{folder + "extra/a%2Fb.json", "{}"}, rec{folder + "extra/plain", "text"})...)
-	c, err := pytorch.Format.Open(formatstest.OneFile(z.b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ import (
 )
 
 // open reads the directories and pickles of files, or without files those of all shards that the index names.
-func open(fsys fsio.FS, dir string, files []string, idx string) (*formats.Checkpoint, error) {
-	opened := &formats.FileSet{FS: fsys, Dir: dir}
-	c, err := read(opened, files, idx)
+func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
+	opened := &formats.FileSet{FS: fsys, Dir: s.Dir}
+	c, err := read(opened, s.Files, s.Index)
 	if err != nil {
 		opened.Close()
 		return nil, err

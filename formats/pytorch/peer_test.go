@@ -116,7 +116,7 @@ func want(s formatstest.Sample, name string, files int) loaded {
 
 func readBack(t *testing.T, fsys fsio.FS, name string, want loaded) {
 	t.Helper()
-	c, err := pytorch.Format.Open(fsys, "/", []string{name}, "")
+	c, err := pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{name}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
@@ -44,7 +45,7 @@ func opening(t testing.TB, b []byte, tensors int) time.Duration {
 	for range 3 {
 		runtime.GC()
 		start := cpu(t)
-		c, err := pytorch.Format.Open(fsys, "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +98,7 @@ func BenchmarkOpen(b *testing.B) {
 				fsys := formatstest.OneFile(file)
 				b.ReportAllocs()
 				for b.Loop() {
-					c, err := pytorch.Format.Open(fsys, "/", []string{"m.bin"}, "")
+					c, err := pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 					if err != nil {
 						b.Fatal(err)
 					}

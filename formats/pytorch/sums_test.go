@@ -71,7 +71,7 @@ func TestCheck(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			c, err := pytorch.Format.Open(formatstest.OneFile(x.image.b), "/", []string{"m.bin"}, "")
+			c, err := pytorch.Format.Open(formatstest.OneFile(x.image.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +104,7 @@ func TestCheck(t *testing.T) {
 func TestCheckZero(t *testing.T) {
 	z := three()
 	z.put(z.local[zero]+14, le32(0)).put(z.central[zero]+16, le32(0))
-	c, err := pytorch.Format.Open(formatstest.OneFile(z.b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestCheckReads(t *testing.T) {
 					b[z.data[zero]+flip] ^= 128
 				}
 				fsys := &counted{FS: formatstest.OneFile(b)}
-				c, err := pytorch.Format.Open(fsys, "/", []string{"m.bin"}, "")
+				c, err := pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -239,7 +239,7 @@ func TestCheckReads(t *testing.T) {
 func TestCheckFaults(t *testing.T) {
 	z, _ := largeFile()
 	fsys := &counted{FS: formatstest.OneFile(z.b)}
-	c, err := pytorch.Format.Open(fsys, "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("checked", func(b *testing.B) {
 		b.SetBytes(large)
 		for b.Loop() {
-			c, err := pytorch.Format.Open(fsio.OS{}, filepath.Dir(name), []string{"m.bin"}, "")
+			c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Dir(name), Files: []string{"m.bin"}})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -107,7 +107,7 @@ func TestPayloads(t *testing.T) {
 		if err := os.WriteFile(name, b, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		c, err := pytorch.Format.Open(fsio.OS{}, dir, []string{"model.bin"}, "")
+		c, err := pytorch.Format.Open(fsio.OS{}, formats.Set{Dir: dir, Files: []string{"model.bin"}})
 		if err == nil {
 			c.Close()
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
@@ -58,7 +59,7 @@ func TestWorst(t *testing.T) {
 	} {
 		b := checkpoint(p, sixty4).b
 		before, start := allocated(), time.Now()
-		c, err := pytorch.Format.Open(formatstest.OneFile(b), "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if got, limit := allocated()-before, uint64(16*len(b)+16<<20); got > limit {
 			t.Errorf("%s: allocated %d bytes, want at most %d for a pickle of %d", name, got, limit, len(p))
 		}

@@ -110,7 +110,7 @@ func numel8(n int64) string {
 func TestVast(t *testing.T) {
 	for _, n := range []int64{64, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1<<40 + 1, 1 << 60} {
 		v, _ := huge64(n, numel8(n), nil)
-		c, err := pytorch.Format.Open(v, "/", []string{"m.bin"}, "")
+		c, err := pytorch.Format.Open(v, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if err != nil {
 			t.Fatalf("%d: %v", n, err)
 		}
@@ -168,7 +168,7 @@ func TestVastRefused(t *testing.T) {
 				return n
 			})
 			before := allocated()
-			c, err := pytorch.Format.Open(v, "/", []string{"m.bin"}, "")
+			c, err := pytorch.Format.Open(v, formats.Set{Dir: "/", Files: []string{"m.bin"}})
 			if err == nil {
 				c.Close()
 				t.Fatal("accepted")
@@ -189,7 +189,7 @@ func TestManyRecords(t *testing.T) {
 	for i := range 1 << 16 {
 		recs = append(recs, rec{folder + fmt.Sprintf("extra%d", i), ""})
 	}
-	c, err := pytorch.Format.Open(formatstest.OneFile(archive(recs...).b), "/", []string{"m.bin"}, "")
+	c, err := pytorch.Format.Open(formatstest.OneFile(archive(recs...).b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func FuzzArray(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := allocated()
-		c, err := raw.Format.Open(formatstest.OneFile(b), "/", []string{"m.npy"}, "")
+		c, err := raw.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.npy"}})
 		bounded(t, before, len(b))
 		for _, e := range formats.Errors(err) {
 			if e.Offset > int64(len(b)) {
@@ -64,7 +64,7 @@ func FuzzManifest(f *testing.F) {
 		beside[raw.Manifest] = b
 		formatstest.Put(t, fsys, "/", beside)
 		before := allocated()
-		c, err := raw.Format.Open(fsys, "/", nil, raw.Manifest)
+		c, err := raw.Format.Open(fsys, formats.Set{Dir: "/", Index: raw.Manifest})
 		bounded(t, before, len(b))
 		judge(t, c, err)
 	})

@@ -72,7 +72,7 @@ func TestAlone(t *testing.T) {
 	for name, want := range load(t).Alone {
 		t.Run(name, func(t *testing.T) {
 			file := name + ".npy"
-			c, err := raw.Format.Open(fsio.OS{}, filepath.Join(data, "alone"), []string{file}, "")
+			c, err := raw.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Join(data, "alone"), Files: []string{file}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func pieces(t *testing.T, c *formats.Checkpoint, name string, whole []byte) {
 
 func TestRefused(t *testing.T) {
 	for name, want := range load(t).Refused {
-		c, err := raw.Format.Open(fsio.OS{}, filepath.Join(data, "alone"), []string{name + ".npy"}, "")
+		c, err := raw.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Join(data, "alone"), Files: []string{name + ".npy"}})
 		if err == nil {
 			c.Close()
 		}
@@ -139,7 +139,7 @@ func TestRefused(t *testing.T) {
 
 func TestFolder(t *testing.T) {
 	g := load(t).Folder
-	c, err := raw.Format.Open(fsio.OS{}, filepath.Join(data, "folder"), nil, raw.Manifest)
+	c, err := raw.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Join(data, "folder"), Index: raw.Manifest})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -395,7 +395,7 @@ func TestGiven(t *testing.T) {
 		{"none", nil, "", formats.Missing},
 		{"no manifest", nil, "none.json", formats.Missing},
 	} {
-		c, err := raw.Format.Open(fsys, "/", x.files, x.list)
+		c, err := raw.Format.Open(fsys, formats.Set{Dir: "/", Files: x.files, Index: x.list})
 		if err == nil {
 			c.Close()
 		}
@@ -424,9 +424,9 @@ func TestDamage(t *testing.T) {
 				var c *formats.Checkpoint
 				var err error
 				if name == raw.Manifest {
-					c, err = raw.Format.Open(fsys, "/", nil, name)
+					c, err = raw.Format.Open(fsys, formats.Set{Dir: "/", Index: name})
 				} else {
-					c, err = raw.Format.Open(fsys, "/", []string{name}, "")
+					c, err = raw.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{name}})
 				}
 				if err == nil && bit < 0 {
 					t.Errorf("%s: cut to %d bytes: accepted", name, i)

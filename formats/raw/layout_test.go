@@ -40,7 +40,7 @@ func TestFiles(t *testing.T) {
 		}
 		fsys := fsio.NewMem()
 		formatstest.Put(t, fsys, "/", files)
-		c, err := raw.Format.Open(fsys, "/", nil, raw.Manifest)
+		c, err := raw.Format.Open(fsys, formats.Set{Dir: "/", Index: raw.Manifest})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestFortran(t *testing.T) {
 			}
 			dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
 			file := npy(1, fmt.Sprintf("{'descr': '%s', 'fortran_order': True, 'shape': (%s), }", d.descr, dims), string(stored))
-			c, err := raw.Format.Open(formatstest.OneFile(file), "/", []string{"a.npy"}, "")
+			c, err := raw.Format.Open(formatstest.OneFile(file), formats.Set{Dir: "/", Files: []string{"a.npy"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,7 +234,7 @@ func TestMany(t *testing.T) {
 	}
 	dir := t.TempDir()
 	formatstest.Put(t, fsio.OS{}, dir, files)
-	c, err := raw.Format.Open(fsio.OS{}, dir, nil, raw.Manifest)
+	c, err := raw.Format.Open(fsio.OS{}, formats.Set{Dir: dir, Index: raw.Manifest})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestShared(t *testing.T) {
 		`{"name":"a","file":"a.npy"},{"name":"b","dtype":"F32","shape":[2,3],"file":"a.npy"},`+
 		`{"name":"c","dtype":"U8","shape":[7],"file":"d.raw","offset":3},{"name":"empty","dtype":"U8","shape":[0],"file":"d.raw","offset":3},`+
 		`{"name":"d","dtype":"U8","shape":[7],"file":"d.raw","offset":3}]}`).Files)
-	c, err := raw.Format.Open(fsys, "/", nil, raw.Manifest)
+	c, err := raw.Format.Open(fsys, formats.Set{Dir: "/", Index: raw.Manifest})
 	if err != nil {
 		t.Fatal(err)
 	}

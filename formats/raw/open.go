@@ -15,21 +15,21 @@ import (
 )
 
 // open reads one .npy file, or the manifest list and the headers of all .npy files that it names.
-func open(fsys fsio.FS, dir string, files []string, list string) (*formats.Checkpoint, error) {
-	s := &set{Header: formats.Header{Format: "raw"}, files: fileSet{FileSet: formats.FileSet{FS: fsys, Dir: dir}}}
+func open(fsys fsio.FS, given formats.Set) (*formats.Checkpoint, error) {
+	s := &set{Header: formats.Header{Format: "raw"}, files: fileSet{FileSet: formats.FileSet{FS: fsys, Dir: given.Dir}}}
 	var err error
 	switch {
-	case list != "":
-		err = s.folder(list, files)
-	case len(files) == 1:
-		s.lone(files[0])
-	case len(files) == 0:
-		err = formats.Errorf(formats.Missing, "got no file to read").At(dir, -1)
+	case given.Index != "":
+		err = s.folder(given.Index, given.Files)
+	case len(given.Files) == 1:
+		s.lone(given.Files[0])
+	case len(given.Files) == 0:
+		err = formats.Errorf(formats.Missing, "got no file to read").At(given.Dir, -1)
 	default:
-		err = formats.Errorf(formats.Unsupported, "got %d files without %s", len(files), Manifest).At(dir, -1)
+		err = formats.Errorf(formats.Unsupported, "got %d files without %s", len(given.Files), Manifest).At(given.Dir, -1)
 	}
 	if err == nil {
-		err = s.Err(dir)
+		err = s.Err(given.Dir)
 	}
 	if err != nil {
 		s.files.Close()
@@ -38,7 +38,7 @@ func open(fsys fsio.FS, dir string, files []string, list string) (*formats.Check
 	reader := func(i int) (io.ReaderAt, error) {
 		return s.files.reader(s.Tensors[i].File, s.places[i]), nil
 	}
-	return formats.NewCheckpoint(dir, s.Header, reader, s.files.Close), nil
+	return formats.NewCheckpoint(given.Dir, s.Header, reader, s.files.Close), nil
 }
 
 // set is a checkpoint in the making; places[i] is that of Tensors[i].

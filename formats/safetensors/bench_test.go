@@ -37,7 +37,7 @@ func TestManyTensors(t *testing.T) {
 		{Name: "100,000 short names", Bytes: big(100_000, shortest)},
 	})
 	// Every entry is wrong: what is told of it is bounded too.
-	c, err := safetensors.Format.Open(formatstest.OneFile(big(100_000, backwards)), "", []string{"x"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(big(100_000, backwards)), formats.Set{Dir: "", Files: []string{"x"}})
 	if err == nil {
 		c.Close()
 		t.Fatal("accepted")
@@ -53,7 +53,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.SetBytes(int64(len(bytes)))
 			b.ReportAllocs()
 			for b.Loop() {
-				c, err := safetensors.Format.Open(formatstest.OneFile(bytes), "", []string{"x"}, "")
+				c, err := safetensors.Format.Open(formatstest.OneFile(bytes), formats.Set{Dir: "", Files: []string{"x"}})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -64,7 +64,7 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkLayout(b *testing.B) {
-	c, err := safetensors.Format.Open(formatstest.OneFile(big(20_000, realistic)), "", []string{"x"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(big(20_000, realistic)), formats.Set{Dir: "", Files: []string{"x"}})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func sound() (out []formatstest.Hostile) {
 func attempt(t *testing.T, what string, b []byte) error {
 	t.Helper()
 	start, before := time.Now(), allocated()
-	c, err := safetensors.Format.Open(formatstest.OneFile(b), "/", []string{"x"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"x"}})
 	if got, limit := allocated()-before, uint64(8*len(b)+1<<20); got > limit {
 		t.Errorf("%s: allocated %d bytes for a file of %d", what, got, len(b))
 	}

@@ -137,7 +137,7 @@ func TestOddIndex(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			fsys := fsio.NewMem()
 			formatstest.Put(t, fsys, "/", pair(x.index))
-			c, err := safetensors.Format.Open(fsys, "/", nil, ix)
+			c, err := safetensors.Format.Open(fsys, formats.Set{Dir: "/", Index: ix})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +182,7 @@ func TestMetadataOfShards(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			fsys := fsio.NewMem()
 			formatstest.Put(t, fsys, "/", map[string][]byte{s1: meta(x.first, a4), s2: meta(x.second, other)})
-			c, err := safetensors.Format.Open(fsys, "/", []string{s1, s2}, "")
+			c, err := safetensors.Format.Open(fsys, formats.Set{Dir: "/", Files: []string{s1, s2}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ import (
 // differ compares our verdict and reading of a file with those of nlpodyssey/safetensors, which knows 13 of the 22 types.
 func differ(t *testing.T, b []byte) {
 	t.Helper()
-	c, err := safetensors.Format.Open(formatstest.OneFile(b), "", []string{"x"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "", Files: []string{"x"}})
 	want, oracle := nlp.Deserialize(b)
 	if err != nil {
 		if oracle == nil && !tighter(err) && !repeats(b) {
@@ -150,7 +150,7 @@ func TestIntended(t *testing.T) {
 		if (oracle == nil) != x.oracle {
 			t.Errorf("%s: the oracle says %v", x.name, oracle)
 		}
-		c, err := safetensors.Format.Open(formatstest.OneFile(x.b), "", []string{"x"}, "")
+		c, err := safetensors.Format.Open(formatstest.OneFile(x.b), formats.Set{Dir: "", Files: []string{"x"}})
 		if formats.CodeOf(err) != x.code {
 			t.Errorf("%s: got %v, want %q", x.name, err, x.code)
 		}
@@ -198,7 +198,7 @@ func TestWrittenByOracle(t *testing.T) {
 		differ(t, b)
 
 		// Through the adapter: our tensors, written by the oracle.
-		c, err := safetensors.Format.Open(formatstest.OneFile(b), "", []string{"x"}, "")
+		c, err := safetensors.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "", Files: []string{"x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestWrittenByOracle(t *testing.T) {
 				t.Fatal(v.Err())
 			}
 		}
-		back, err := safetensors.Format.Open(formatstest.OneFile(theirs), "", []string{"x"}, "")
+		back, err := safetensors.Format.Open(formatstest.OneFile(theirs), formats.Set{Dir: "", Files: []string{"x"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func TestMutants(t *testing.T) {
 }
 
 func TestViewErrors(t *testing.T) {
-	c, err := safetensors.Format.Open(formatstest.OneFile(file(`{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}`, 1)), "", []string{"x"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(file(`{"a":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}`, 1)), formats.Set{Dir: "", Files: []string{"x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		differ(t, b)
-		c, err := safetensors.Format.Open(formatstest.OneFile(b), "d", []string{"x.safetensors"}, "")
+		c, err := safetensors.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "d", Files: []string{"x.safetensors"}})
 		if err != nil {
 			for _, e := range formats.Errors(err) {
 				if e.Offset > int64(len(b)) || e.Code == formats.IO || e.Path == "" {
@@ -338,7 +338,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		back, err := safetensors.Format.Open(formatstest.OneFile(files["x.safetensors"]), "d", []string{"x.safetensors"}, "")
+		back, err := safetensors.Format.Open(formatstest.OneFile(files["x.safetensors"]), formats.Set{Dir: "d", Files: []string{"x.safetensors"}})
 		if err != nil {
 			t.Fatalf("written, but not read: %v", err)
 		}

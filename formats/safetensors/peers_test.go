@@ -89,7 +89,7 @@ func TestPeers(t *testing.T) {
 			t.Errorf("%q: %s", clipped(files[i]), v.Error)
 			continue
 		}
-		c, err := safetensors.Format.Open(formatstest.OneFile(files[i]), "", []string{"x"}, "")
+		c, err := safetensors.Format.Open(formatstest.OneFile(files[i]), formats.Set{Dir: "", Files: []string{"x"}})
 		switch {
 		case err != nil && v.Refused != "":
 			neither++

@@ -98,7 +98,7 @@ func TestGolden(t *testing.T) {
 		{"shards by their names", "shards", safetensors.Format.Siblings(s2), "", []string{"shards/" + s1, "shards/" + s2}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c, err := safetensors.Format.Open(fsio.OS{}, filepath.Join("testdata", x.dir), x.files, x.index)
+			c, err := safetensors.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Join("testdata", x.dir), Files: x.files, Index: x.index})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +118,7 @@ func TestGolden(t *testing.T) {
 // TestIndexBytes compares our index with that of transformers, but for total_parameters, which is not about bytes.
 func TestIndexBytes(t *testing.T) {
 	index := "model.safetensors.index.json"
-	c, err := safetensors.Format.Open(fsio.OS{}, filepath.Join("testdata", "shards"), nil, index)
+	c, err := safetensors.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Join("testdata", "shards"), Index: index})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestOurs(t *testing.T) {
 	if digest(b) != want.SHA256 {
 		t.Fatal("our file is not the one that the reference has read: see testdata/PROVENANCE")
 	}
-	c, err := safetensors.Format.Open(formatstest.OneFile(b), "", []string{"x.safetensors"}, "")
+	c, err := safetensors.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "", Files: []string{"x.safetensors"}})
 	if err != nil {
 		t.Fatal(err)
 	}

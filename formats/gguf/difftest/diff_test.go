@@ -42,7 +42,7 @@ func theirs(path string) (tensors, keys []string, err error) {
 
 // ours is the same of this project's reader.
 func ours(path string) (tensors, keys []string, err error) {
-	c, err := gguf.Format.Open(fsio.OS{}, filepath.Dir(path), []string{filepath.Base(path)}, "")
+	c, err := gguf.Format.Open(fsio.OS{}, formats.Set{Dir: filepath.Dir(path), Files: []string{filepath.Base(path)}})
 	if err != nil {
 		return nil, nil, err
 	}
