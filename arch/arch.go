@@ -5,10 +5,10 @@ package arch
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch/config"
+	"github.com/bowline-ml/bowline/formats"
 )
 
 // Scheme is a naming dialect with its layout facts.
@@ -35,8 +35,11 @@ const (
 
 // Layout is the layout facts of a scheme. Where two schemes differ in one, the plan transforms; where they agree, it copies.
 type Layout struct {
-	Rope   Pairing
-	Window bool // the programs that read it have sliding windows
+	Rope   Pairing // "" if the family has no rope
+	Window bool    // the programs that read it have sliding windows
+	InOut  bool    // matrices of layers are stored [in, out], as transformers' Conv1D
+	// NormShift is what the programs add to a stored norm before they multiply by it.
+	NormShift float32
 }
 
 // Kind is what a tensor is used as.
@@ -45,11 +48,16 @@ type Kind string
 const (
 	Embedding Kind = "embedding" // [vocab, hidden], looked up by row
 	Head      Kind = "head"      // [vocab, hidden], multiplied
-	Linear    Kind = "linear"    // [out, in]
+	Position  Kind = "position"  // [positions, hidden], looked up by position
+	Linear    Kind = "linear"    // [out, in]; [experts, out, in]
+	Router    Kind = "router"    // [experts, hidden]
 	Bias      Kind = "bias"      // [out]
-	Norm      Kind = "norm"      // [hidden]
+	Norm      Kind = "norm"      // [hidden], or [head]
 	Factors   Kind = "factors"   // rope divisors: implied by the config, not trained
 )
+
+// Wide reports whether GGUF keeps such a matrix in F32. Source: llama.cpp conversion/base.py, prepare_tensors.
+func (k Kind) Wide() bool { return k == Router || k == Position }
 
 // Dim is one dimension of a shape, from the parameters.
 type Dim func(*config.Model) int64
@@ -60,7 +68,9 @@ func Hidden(m *config.Model) int64   { return m.Hidden }
 func FFN(m *config.Model) int64      { return m.FFN }
 func QRows(m *config.Model) int64    { return m.Heads * m.HeadDim }
 func KVRows(m *config.Model) int64   { return m.KVHeads * m.HeadDim }
+func HeadDim(m *config.Model) int64  { return m.HeadDim }
 func HalfHead(m *config.Model) int64 { return m.HeadDim / 2 }
+func Experts(m *config.Model) int64  { return m.Experts }
 func heads(m *config.Model) int64    { return m.Heads }
 func kvHeads(m *config.Model) int64  { return m.KVHeads }
 
@@ -69,26 +79,45 @@ type Tensor struct {
 	Role  string // in GGUF's words, without the layer: "attn_q.weight"
 	Kind  Kind
 	Shape []Dim             // outermost first, in HF orientation
-	Name  map[Scheme]string // {i} stands for the layer; a scheme that is absent does not store the tensor
+	// Name is what it is called: {i} stands for the layer, {e} for the expert where each has a tensor of its own. A scheme that is absent
+	// does not store the tensor, or only as a part of a fused one.
+	Name map[Scheme]string
+	// Also are other names that files of a scheme have for it. They are read and not written.
+	Also map[Scheme][]string
 	// When says whether the parameters imply the tensor; nil is always. One that is there although When is false is an error, but for Factors,
 	// which a file may hold without a key that says so.
 	When func(*config.Model) bool
 	// Rotary, for rows that rope rotates, is the number of heads they belong to.
 	Rotary func(*config.Model) int64
+	// Blocks, for a scheme, is how its rows lie otherwise than in the hub: blocks of rows that the hub has as [outer][inner] it has as
+	// [inner][outer].
+	Blocks map[Scheme]func(*config.Model) (outer, inner int64)
 	// Value makes a Factors tensor from the parameters where a scheme stores it.
 	Value func(*config.Model) []float32
 }
 
-// PerLayer reports whether there is one for each layer.
-func (t Tensor) PerLayer() bool { return strings.Contains(t.Name[HF]+t.Name[GGUF], "{i}") }
-
-// In is the name of the tensor of layer i in a scheme, "" if the scheme does not store it.
-func (t Tensor) In(s Scheme, i int64) string {
-	return strings.ReplaceAll(t.Name[s], "{i}", strconv.FormatInt(i, 10))
+// PerLayer reports whether there is one for each layer. What has no name of its own is a part of a fused tensor, and these are in layers.
+func (t Tensor) PerLayer() bool {
+	for _, name := range t.Name {
+		return strings.Contains(name, "{i}")
+	}
+	return true
 }
 
-// Fused is a tensor that files of a scheme store instead of several: parts joined along the rows, in this order. In a scheme where the parts have
-// names of their own too, both forms are read and the parts are written.
+// In is the name of the tensor of layer i in a scheme, "" if the scheme does not store it. It holds {e} where each expert has its own.
+func (t Tensor) In(s Scheme, i int64) string { return layer(t.Name[s], i) }
+
+// layer puts the number of a layer into a name.
+func layer(name string, i int64) string { return strings.ReplaceAll(name, "{i}", itoa(i)) }
+
+// Expert puts the number of an expert into a name.
+func Expert(name string, e int64) string { return strings.ReplaceAll(name, "{e}", itoa(e)) }
+
+// Split reports whether a name stands for one tensor for each expert.
+func Split(name string) bool { return strings.Contains(name, "{e}") }
+
+// Fused is a tensor that files of a scheme store instead of several: parts joined along the rows (of three dimensions, those of each expert), in
+// this order. In a scheme where the parts have names of their own too, both forms are read and the parts are written.
 type Fused struct {
 	Name  map[Scheme]string
 	Parts []string // roles
@@ -120,6 +149,8 @@ type Family struct {
 	Classes []string          // transformers' architectures
 	Types   map[string]string // model_type to the class that config.json names when it is rebuilt
 	GGUF    string            // GGUF's general.architecture, "" if there is none
+	// Is tells the family's GGUF files from those of others with the same architecture; nil if there are none, or they ask first.
+	Is func(*formats.Header) bool
 	Params  func(class string) []config.Param
 	Layouts map[Scheme]Layout
 	Tensors []Tensor
@@ -127,6 +158,9 @@ type Family struct {
 	Ties    []Tie
 	// Drop are names that a scheme may hold and that carry nothing: buffers that old versions saved.
 	Drop map[Scheme][]string
+	// Base is what the names of HF's tensors begin with but for the head: files of the model without a head leave it out, and files that hold
+	// another model beside it have more before it.
+	Base string
 	// Check refuses parameters that the table cannot describe; for a scheme, what that scheme cannot say.
 	Check func(*config.Model, Scheme) error
 	// Caveat says what computes the same only up to a stated length in a scheme, "" if nothing does.
@@ -154,9 +188,7 @@ func (f *Family) FusedWith(s Scheme, role string) *Fused {
 }
 
 // In is the name of the fused tensor of layer i in a scheme, "" if there is none.
-func (u Fused) In(s Scheme, i int64) string {
-	return strings.ReplaceAll(u.Name[s], "{i}", strconv.FormatInt(i, 10))
-}
+func (u Fused) In(s Scheme, i int64) string { return layer(u.Name[s], i) }
 
 // Names is the name in scheme s of a role in layer i, "" if the scheme does not store it.
 func (f *Family) Names(s Scheme, role string, i int64) string {

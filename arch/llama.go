@@ -17,6 +17,7 @@ var Llama = Family{
 	Classes: []string{"LlamaForCausalLM", "MistralForCausalLM"},
 	Types:   map[string]string{"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM"},
 	GGUF:    "llama",
+	Base:    "model.",
 	Params:  llamaParams,
 	Layouts: map[Scheme]Layout{
 		HF:        {Rope: Half, Window: true},

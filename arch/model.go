@@ -25,6 +25,7 @@ type Model struct {
 	Config *config.Model
 	Family *Family
 	Scheme Scheme // whose names the tensors have
+	wrap   *wrap  // how the names differ from the table's, nil if they do not
 	Notes  []formats.Note
 	// Class is what the source calls itself: transformers' class or GGUF's architecture. It is "" if it does not say.
 	Class string
@@ -141,7 +142,7 @@ func (m *Model) document(path string) (*config.Doc, error) {
 func (m *Model) fromKeys(architecture string) (err error) {
 	m.Class, m.Scheme = architecture, GGUF
 	for _, f := range All() {
-		if f.GGUF == architecture {
+		if f.GGUF == architecture && (f.Is == nil || f.Is(&m.Header)) {
 			m.Family = f
 			break
 		}
@@ -298,24 +299,41 @@ func (m *Model) finish() error {
 			best, m.Scheme = n, s
 		}
 	}
+	if m.Scheme != HF {
+		return nil
+	}
+	for k, w := range wraps(m.Family.Base) {
+		was := m.wrap
+		if m.wrap = &w; k == 0 {
+			m.wrap = nil
+		}
+		if n := m.named(HF); n > best {
+			best = n
+		} else {
+			m.wrap = was
+		}
+	}
 	return nil
 }
 
 // named counts the family's tensors, of the first layer and outside the layers, that are stored by their names in a scheme, alone or fused.
 func (m *Model) named(s Scheme) int {
-	n := 0
-	for _, t := range m.Family.Tensors {
-		if name := t.In(s, 0); name != "" && m.Lookup(name) != nil {
-			n++
-		}
+	as := *m
+	as.Scheme = s
+	if s != HF {
+		as.wrap = nil
 	}
-	for _, u := range m.Family.Fused {
-		if name := u.In(s, 0); name != "" && m.Lookup(name) != nil {
-			n += len(u.Parts)
+	n := 0
+	for k := range m.Family.Tensors {
+		if as.Find(&m.Family.Tensors[k], 0) != nil {
+			n++
 		}
 	}
 	return n
 }
+
+// NameOf is the name that the file has, or should have, for a role of layer i; "" if its scheme does not store it.
+func (m *Model) NameOf(role string, i int64) string { return m.Called(m.Family.Names(m.Scheme, role, i)) }
 
 func (m *Model) path() string {
 	if len(m.Files) == 0 {
@@ -423,7 +441,7 @@ func (m *Model) Incomplete() error {
 	if m.Family != nil {
 		for _, t := range m.Family.Ties {
 			for _, r := range t.Targets {
-				tied[m.Family.Names(m.Scheme, r, 0)] = m.Lookup(m.Family.Names(m.Scheme, t.Source, 0)) != nil
+				tied[m.NameOf(r, 0)] = m.Lookup(m.NameOf(t.Source, 0)) != nil
 			}
 		}
 	}
@@ -436,22 +454,34 @@ func (m *Model) Incomplete() error {
 	return errors.Join(errs...)
 }
 
+// Dropped are the names that the model may hold and that carry nothing.
+func (m *Model) Dropped() map[string]bool {
+	out := map[string]bool{}
+	for _, n := range m.Family.Drop[m.Scheme] {
+		for i := range m.Config.Layers {
+			out[m.Called(layer(n, i))] = true
+		}
+	}
+	return out
+}
+
 // Strangers are the stored names, of tensors and aliases, that have no role in the family, as it is called in the model's scheme.
 func (m *Model) Strangers() []string {
 	known := map[string]bool{}
-	add := func(pattern string, layers int64) {
+	for k := range m.Family.Tensors {
+		spec := &m.Family.Tensors[k]
+		layers := int64(1)
+		if spec.PerLayer() {
+			layers = m.Config.Layers
+		}
 		for i := range layers {
-			known[strings.ReplaceAll(pattern, "{i}", itoa(i))] = true
+			for _, r := range m.Find(spec, i) {
+				known[r.Name] = true
+			}
 		}
 	}
-	for _, t := range m.Family.Tensors {
-		add(t.Name[m.Scheme], m.Config.Layers)
-	}
-	for _, u := range m.Family.Fused {
-		add(u.Name[m.Scheme], m.Config.Layers)
-	}
-	for _, d := range m.Family.Drop[m.Scheme] {
-		add(d, m.Config.Layers)
+	for name := range m.Dropped() {
+		known[name] = true
 	}
 	var out []string
 	for _, t := range m.Tensors {

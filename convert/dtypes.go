@@ -39,7 +39,7 @@ var rules = map[TypeRule]func(d *draft, it *item, want dtype.Type) (dtype.Type, 
 		switch {
 		case want == "" && (d.m.Scheme == d.t.Scheme || d.keep):
 			return it.from, ""
-		case len(it.shape) <= 1 || strings.HasSuffix(it.name, "_norm.weight") || !d.keep && !strings.HasSuffix(it.name, ".weight"):
+		case len(it.shape) <= 1 || it.spec != nil && it.spec.Kind.Wide() || strings.HasSuffix(it.name, "_norm.weight") || !d.keep && !strings.HasSuffix(it.name, ".weight"):
 			return dtype.F32, ""
 		case want == "":
 			return it.from, ""
@@ -135,12 +135,12 @@ func (d *draft) matrixType() dtype.Type {
 // restores reports whether a vector that a GGUF file keeps in F32 for its runtime's sake goes back to the type of the matrices: when the evidence
 // shows that every value is exact in it.
 func (d *draft) restores(it *item) bool {
-	for _, p := range it.parts {
-		if !d.ev.Exact[Question{Exact: p.From, In: d.matrix}] {
+	for _, r := range it.runs {
+		if !d.ev.Exact[Question{Exact: r.from, In: d.matrix, Shift: d.shift(it.spec)}] {
 			return false
 		}
 	}
-	return len(it.parts) > 0
+	return len(it.runs) > 0
 }
 
 // Questions are what New needs to know of the data.
@@ -158,7 +158,7 @@ func Questions(m *arch.Model, t Target, o Options) []Question {
 		return qs
 	}
 	for _, f := range m.Family.Tensors {
-		if name := f.In(m.Scheme, 0); f.Kind == arch.Factors && name != "" && m.Lookup(name) != nil {
+		if name := m.Called(f.In(m.Scheme, 0)); f.Kind == arch.Factors && name != "" && m.Lookup(name) != nil {
 			qs = append(qs, Question{Factors: name})
 		}
 	}
@@ -172,9 +172,19 @@ func Questions(m *arch.Model, t Target, o Options) []Question {
 	if d.matrix = d.matrixType(); d.matrix != dtype.BF16 && d.matrix != dtype.F16 {
 		return qs
 	}
-	for _, s := range m.Tensors {
-		if len(s.Shape) < 2 && s.DType == dtype.F32 {
-			qs = append(qs, Question{Exact: s.Name, In: d.matrix})
+	asked := map[string]bool{}
+	for k := range m.Family.Tensors {
+		spec, layers := &m.Family.Tensors[k], int64(1)
+		if spec.PerLayer() {
+			layers = m.Config.Layers
+		}
+		for i := range layers {
+			for _, r := range m.Find(spec, i) {
+				if t := r.Tensor; t != nil && t.DType == dtype.F32 && (len(t.Shape) < 2 || spec.Kind.Wide()) && !asked[t.Name] {
+					asked[t.Name] = true
+					qs = append(qs, Question{Exact: t.Name, In: d.matrix, Shift: d.shift(spec)})
+				}
+			}
 		}
 	}
 	return qs

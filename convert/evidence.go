@@ -15,7 +15,8 @@ type Question struct {
 	Tie    string     // compare the members of this tie group
 	Digest bool       // and take their SHA-256
 	Exact  string     // is every value of this tensor ...
-	In     dtype.Type // ... exact in this type?
+	In     dtype.Type // ... exact in this type ...
+	Shift  float32    // ... after this was added?
 	// Factors is a tensor of rope divisors, from which the parameters are found.
 	Factors string
 }
@@ -35,7 +36,7 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 	groups := Groups(m)
 	for _, q := range qs {
 		if q.Exact != "" {
-			ok, n, err := exact(ctx, m, q.Exact, q.In)
+			ok, n, err := exact(ctx, m, q)
 			if err != nil {
 				return nil, err
 			}
@@ -161,10 +162,11 @@ func rowBytes(t *formats.Tensor) int64 {
 	return cols / t.DType.BlockElems() * t.DType.BlockBytes()
 }
 
-// exact reports whether every value of a tensor survives a cast to a type, bit for bit, and how many bytes were read to see that.
-func exact(ctx context.Context, m *arch.Model, name string, to dtype.Type) (bool, int64, error) {
-	t := m.Lookup(name)
-	r, err := m.Open(name)
+// exact reports whether every value of a tensor survives what is added to it and a cast to a type, bit for bit, and how many bytes were read to
+// see that.
+func exact(ctx context.Context, m *arch.Model, q Question) (bool, int64, error) {
+	t, to := m.Lookup(q.Exact), q.In
+	r, err := m.Open(q.Exact)
 	if err != nil {
 		return false, 0, err
 	}
@@ -185,12 +187,12 @@ func exact(ctx context.Context, m *arch.Model, name string, to dtype.Type) (bool
 		read += int64(len(p))
 		t.DType.DecodeWide(wide[:k], p)
 		for i, v := range wide[:k] {
-			narrow[i] = float32(v)
+			narrow[i] = float32(v) + q.Shift
 		}
 		to.Encode(bytesTo[:k*to.BlockBytes()], narrow[:k])
 		to.DecodeWide(back[:k], bytesTo[:k*to.BlockBytes()])
 		for i, v := range wide[:k] {
-			if math.Float64bits(v) != math.Float64bits(back[i]) {
+			if got := back[i]; q.Shift == 0 && math.Float64bits(v) != math.Float64bits(got) || q.Shift != 0 && float64(float32(got)-q.Shift) != v {
 				return false, read, nil
 			}
 		}

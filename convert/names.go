@@ -1,14 +1,15 @@
 package convert
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/arch/config"
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/dtype"
 )
 
 // names gives each tensor of the source its role and its name in the target. What the family does not know, and what it misses, is listed whole.
@@ -46,12 +47,14 @@ func (d *draft) names() error {
 	}
 	if m.Scheme == d.t.Scheme { // nothing is derived from the parameters, so any will do
 		for _, n := range stored(m) {
-			it := roles[n.name]
-			if it == nil {
-				continue // dropped, with a note
+			if slices.Contains(d.dropped, n.name) {
+				continue
+			}
+			it := &item{name: n.name}
+			if pl := roles[n.name]; len(pl) == 1 && len(pl[0].runs) == 1 {
+				it.spec, it.layer = pl[0].spec, pl[0].layer
 			}
 			it.take(n)
-			it.name = n.name
 			d.items = append(d.items, it)
 		}
 		return nil
@@ -61,7 +64,7 @@ func (d *draft) names() error {
 	}
 	if m.Config.Rope.Type == "linear" {
 		for k := range m.Family.Tensors {
-			name := m.Family.Tensors[k].In(m.Scheme, 0)
+			name := m.Called(m.Family.Tensors[k].In(m.Scheme, 0))
 			if m.Family.Tensors[k].Kind == arch.Factors && m.Lookup(name) != nil {
 				return formats.Errorf(formats.Unsupported, "rope type linear and divisors together: no rope type of transformers is both").In(name, "").At(m.Path(), -1)
 			}
@@ -70,8 +73,8 @@ func (d *draft) names() error {
 	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" {
 		d.note(levelWarn, "sliding_window", "not carried", w)
 	}
-	d.items = d.renamed(roles)
-	return nil
+	d.items, err = d.renamed(roles)
+	return err
 }
 
 // keepNames carries every stored name as it is.
@@ -109,13 +112,21 @@ func stored(m *arch.Model) []member {
 
 // take makes an item a copy of what is stored.
 func (it *item) take(n member) {
-	it.parts, it.shape, it.from, it.shared = []Part{{From: n.t.Name}}, n.t.Shape, n.t.DType, n.name != n.t.Name
+	it.runs, it.shape, it.from, it.shared = []run{whole(n.t)}, n.t.Shape, n.t.DType, n.name != n.t.Name
 }
 
-// roles finds the role of every stored tensor, by its name.
-func (d *draft) roles() (map[string]*item, error) {
+// place is a role of a layer and where the source holds it.
+type place struct {
+	spec  *arch.Tensor
+	layer int64
+	runs  []arch.Run
+}
+
+// roles finds the role of every stored tensor: by the name of the tensor that a role begins in, its places in the order of their rows.
+func (d *draft) roles() (map[string][]*place, error) {
 	m, f := d.m, d.m.Family
-	out := make(map[string]*item, len(m.Tensors))
+	out := make(map[string][]*place, len(m.Tensors))
+	known := make(map[string]bool, len(m.Tensors))
 	var errs []error
 	bad := func(e *formats.Error) {
 		switch {
@@ -130,7 +141,7 @@ func (d *draft) roles() (map[string]*item, error) {
 		right, stored := false, 0
 		for _, r := range append([]string{t.Source}, t.Targets...) {
 			tied[r] = true
-			if x, spec := m.Lookup(f.Names(m.Scheme, r, 0)), f.Tensor(r); x != nil {
+			if x, spec := m.Lookup(m.NameOf(r, 0)), f.Tensor(r); x != nil {
 				stored++
 				right = right || len(x.Shape) > 0 && x.Shape[0] == spec.Shape[0](m.Config)
 			}
@@ -140,81 +151,58 @@ func (d *draft) roles() (map[string]*item, error) {
 			padded[r] = right && stored > 1
 		}
 	}
-	fused := map[string]bool{} // role and layer that a fused tensor covers
-	for k := range f.Fused {
-		u := &f.Fused[k]
-		for i := range m.Config.Layers {
-			name := u.In(m.Scheme, i)
-			if name == "" {
-				continue
-			}
-			apart := f.Names(m.Scheme, u.Parts[0], i) != ""
-			t := m.Lookup(name)
-			if t == nil {
-				if first := f.Tensor(u.Parts[0]); !apart && (first.When == nil || first.When(m.Config)) {
-					bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
-				}
-				continue
-			}
-			if first := f.Tensor(u.Parts[0]); !apart && first.When != nil && !first.When(m.Config) {
-				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
-					Hinted("correct the config, or use --names keep"))
-			}
-			var rows int64
-			var want []int64
-			for _, r := range u.Parts {
-				spec := f.Tensor(r)
-				rows += spec.Shape[0](m.Config)
-				want = dims(spec, m.Config) // parts differ in their rows alone
-				fused[fmt.Sprint(r, i)] = true
-			}
-			if want[0] = rows; !slices.Equal(t.Shape, want) {
-				bad(formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(name, ""))
-			}
-			out[name] = &item{fused: u, layer: i}
-		}
-	}
 	for k := range f.Tensors {
 		spec := &f.Tensors[k]
 		layers := int64(1)
 		if spec.PerLayer() {
 			layers = m.Config.Layers
 		}
+		has := spec.When == nil || spec.When(m.Config)
 		for i := range layers {
-			if len(errs) >= maxProblems {
+			if len(errs) > maxProblems {
 				break
 			}
-			name := spec.In(m.Scheme, i)
-			t := m.Lookup(name)
-			has := spec.When == nil || spec.When(m.Config)
-			switch {
-			case name == "" || t == nil && !has:
-			case t == nil && (tied[spec.Role] || spec.Kind == arch.Factors || fused[fmt.Sprint(spec.Role, i)]):
-			case t == nil:
-				bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
-			case !has && spec.Kind != arch.Factors:
-				bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(name, "").
-					Hinted("correct the config, or use --names keep"))
-				out[name] = &item{spec: spec, layer: i} // once is enough: it is not unknown too
-			default:
-				if e := d.checkShape(spec, t, padded[spec.Role]); e != nil {
-					bad(e)
+			runs := m.Find(spec, i)
+			if runs == nil {
+				if name := m.Missing(spec, i); has && name != "" && !tied[spec.Role] && spec.Kind != arch.Factors && !known["missing "+name] {
+					known["missing "+name] = true // a fused tensor is missing once
+					bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(name, ""))
 				}
-				out[name] = &item{spec: spec, layer: i}
+				continue
+			}
+			complete := true
+			for _, r := range runs {
+				switch {
+				case r.Tensor == nil:
+					complete = false
+					bad(formats.Errorf(formats.Missing, "the checkpoint does not hold it").In(r.Name, ""))
+				case known[r.Name]: // judged as another role's, or of another row
+				case !has && spec.Kind != arch.Factors:
+					bad(formats.Errorf(formats.Mismatch, "the config says that the model does not have it").In(r.Name, "").
+						Hinted("correct the config, or use --names keep"))
+				default:
+					if e := checkShape(r, padded[spec.Role]); e != nil {
+						bad(e)
+					}
+				}
+				known[r.Name] = true // once is enough: it is not unknown too
+			}
+			if complete {
+				at := runs[0].Name
+				out[at] = append(out[at], &place{spec, i, runs})
 			}
 		}
 	}
-	drop := map[string]bool{}
-	for _, n := range f.Drop[m.Scheme] {
-		for i := range m.Config.Layers {
-			drop[strings.ReplaceAll(n, "{i}", fmt.Sprint(i))] = true
-		}
+	for _, places := range out {
+		slices.SortStableFunc(places, func(a, b *place) int { return cmp.Compare(a.runs[0].First, b.runs[0].First) })
 	}
+	drop := m.Dropped()
 	for _, n := range stored(m) {
 		switch {
-		case out[n.name] != nil:
+		case known[n.name]:
 		case drop[n.name]:
 			d.note(levelNote, n.name, "dropped", "a buffer that old programs saved; it is computed from the config")
+			d.dropped = append(d.dropped, n.name)
 		default:
 			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(n.name, "").Hinted("--names keep copies it"))
 		}
@@ -225,33 +213,24 @@ func (d *draft) roles() (map[string]*item, error) {
 // maxProblems bounds the list: a config may name a hundred thousand layers.
 const maxProblems = 1000
 
-// dims is the shape of a tensor by the parameters.
-func dims(spec *arch.Tensor, c *config.Model) []int64 {
-	var out []int64
-	for _, dim := range spec.Shape {
-		out = append(out, dim(c))
-	}
-	return out
-}
-
 // checkShape compares a stored shape with the family's formula, but for the number of rows if anyRows.
-func (d *draft) checkShape(spec *arch.Tensor, t *formats.Tensor, anyRows bool) *formats.Error {
-	want := dims(spec, d.m.Config)
-	ok := len(want) == len(t.Shape)
-	for i := range want {
-		if ok && want[i] != t.Shape[i] && !(i == 0 && anyRows) {
+func checkShape(r arch.Run, anyRows bool) *formats.Error {
+	got := r.Tensor.Shape
+	ok := len(r.Want) == len(got)
+	for i := range r.Want {
+		if ok && r.Want[i] != got[i] && !(i == 0 && anyRows) {
 			ok = false
 		}
 	}
 	if ok {
 		return nil
 	}
-	return formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(t.Name, "")
+	return formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", got, r.Want).In(r.Name, "")
 }
 
 // renamed makes the items of another scheme in the order of the source, so that it is read from end to end; what the parameters imply
 // comes first. llama.cpp's converter has the same order.
-func (d *draft) renamed(roles map[string]*item) []*item {
+func (d *draft) renamed(roles map[string][]*place) ([]*item, error) {
 	m, f := d.m, d.m.Family
 	var out []*item
 	for k := range f.Tensors {
@@ -260,33 +239,80 @@ func (d *draft) renamed(roles map[string]*item) []*item {
 			out = append(out, constant(spec, name, spec.Value(m.Config)))
 		}
 	}
-	add := func(it *item, n member) {
-		if it.name = it.spec.In(d.t.Scheme, it.layer); it.name == "" && f.FusedWith(d.t.Scheme, it.spec.Role) == nil {
-			d.note(levelNote, n.name, "not a tensor of the target", "it follows from the config")
-			return
-		}
-		out = append(out, it)
-	}
+	var errs []error
 	for _, n := range stored(m) {
-		it := roles[n.name]
-		switch {
-		case it == nil: // dropped, with a note
-		case it.fused != nil:
-			lo := int64(0)
-			for _, r := range it.fused.Parts {
-				spec := f.Tensor(r)
-				hi := lo + spec.Shape[0](m.Config)
-				part := &item{spec: spec, layer: it.layer}
-				part.take(n)
-				part.shape = append([]int64{hi - lo}, n.t.Shape[1:]...)
-				part.parts[0].Ops = []Op{{Kind: "slice", Lo: lo, Hi: hi}}
-				add(part, n)
-				lo = hi
+		for _, pl := range roles[n.name] {
+			it, err := pl.item(m)
+			if err != nil {
+				errs = append(errs, err)
+				continue
 			}
-		default:
-			it.take(n)
-			add(it, n)
+			it.shared = n.name != n.t.Name
+			it.reorder(d.t.Scheme, m.Config)
+			switch it.name = pl.spec.In(d.t.Scheme, pl.layer); {
+			case it.name == "" && f.FusedWith(d.t.Scheme, pl.spec.Role) == nil:
+				d.note(levelNote, n.name, "not a tensor of the target", "it follows from the config")
+			case arch.Split(it.name):
+				out = append(out, it.experts()...)
+			default:
+				out = append(out, it)
+			}
 		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// item is a role as the source holds it, in the table's orientation and not yet named.
+func (pl *place) item(m *arch.Model) (*item, error) {
+	it := &item{spec: pl.spec, layer: pl.layer, runs: found(m.Hub(pl.spec, pl.runs)), from: pl.runs[0].Tensor.DType, shape: m.Dims(pl.spec)}
+	if t := pl.runs[0].Tensor; len(pl.runs) == 1 && it.runs[0].lo == 0 && it.runs[0].hi == it.runs[0].of && len(t.Shape) == len(it.shape) && len(t.Shape) > 0 && !it.runs[0].turned {
+		it.shape[0] = t.Shape[0] // the rows that are there
+	}
+	types := make([]dtype.Type, len(it.runs))
+	for i, r := range it.runs {
+		types[i] = m.Lookup(r.from).DType
+	}
+	var err error
+	if it.from, err = widest(types); err != nil {
+		return nil, formats.Errors(err)[0].In(pl.runs[0].Name, "").At(m.Path(), -1)
+	}
+	for i, t := range types {
+		if t != it.from {
+			it.runs[i].ops = []Op{{Kind: "cast", From: t, To: it.from}}
+		}
+	}
+	return it, nil
+}
+
+// reorder puts the rows, which are in the hub's order, into a scheme's.
+func (it *item) reorder(s arch.Scheme, c *config.Model) {
+	f := it.spec.Blocks[s]
+	if f == nil {
+		return
+	}
+	outer, inner := f(c)
+	rows := rowsOf(it.shape)
+	if outer <= 1 || inner <= 1 || rows%(outer*inner) != 0 {
+		return
+	}
+	n := rows / (outer * inner)
+	var runs []run
+	for i := range inner {
+		for o := range outer {
+			runs = append(runs, cut(it.runs, (o*inner+i)*n, (o*inner+i+1)*n)...)
+		}
+	}
+	it.runs = runs
+}
+
+// experts are the items of a role of which each expert has its own.
+func (it *item) experts() []*item {
+	var out []*item
+	n := rowsOf(it.shape[1:])
+	for e := range it.shape[0] {
+		one := *it
+		one.name, one.shape, one.runs = arch.Expert(it.name, e), it.shape[1:], cut(it.runs, e*n, (e+1)*n)
+		out = append(out, &one)
 	}
 	return out
 }

@@ -94,13 +94,14 @@ type Destination struct {
 
 // Op is one operation of a chain; which fields it uses depends on Kind.
 type Op struct {
-	Kind  string // "rows", "slice", "cast", "const"
+	Kind  string // "rows", "slice", "transpose", "add", "cast", "const"
 	Heads int64
 	Dir   view.Direction
 	Lo    int64
 	Hi    int64
 	From  dtype.Type
 	To    dtype.Type
+	Value float32 `json:",omitempty"`
 	Data  []byte
 }
 
@@ -110,6 +111,10 @@ func (o Op) String() string {
 		return fmt.Sprintf("rows(%d heads, %s)", o.Heads, o.Dir)
 	case "slice":
 		return fmt.Sprintf("slice(rows %d:%d)", o.Lo, o.Hi)
+	case "transpose":
+		return "transpose"
+	case "add":
+		return fmt.Sprintf("add(%v)", o.Value)
 	case "cast":
 		return fmt.Sprintf("cast(%s to %s)", o.From, o.To)
 	}
@@ -168,7 +173,8 @@ type draft struct {
 	items []*item
 	// aliases are names of the target that share the bytes of an item.
 	aliases []formats.Alias
-	keep    bool // names are kept
+	keep    bool     // names are kept
+	dropped []string // names of the source that carry nothing
 	notes   []formats.Note
 	groups  []*Group
 	flag    *bool // the tie flag to write; nil leaves it
@@ -182,12 +188,11 @@ type draft struct {
 // item is one tensor of the target.
 type item struct {
 	spec  *arch.Tensor // nil for a tensor without a role
-	fused *arch.Fused  // several roles in one; only while names are given
 	layer int64
 	name  string
 	shape []int64
-	parts []Part
-	ops   []Op
+	runs  []run
+	ops   []Op // after the runs are joined
 	from  dtype.Type // as stored
 	to    dtype.Type
 	// shared says that the source holds it as another name of what an earlier item is made of. A target that can say so does.
@@ -219,7 +224,7 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 			return nil, err
 		}
 		p.Target.Tensors = append(p.Target.Tensors, formats.Tensor{Name: it.name, DType: it.to, Shape: it.shape, Bytes: n, File: d.file[i], Offset: -1})
-		p.Steps = append(p.Steps, Step{Parts: it.parts, Ops: it.ops})
+		p.Steps = append(p.Steps, it.step())
 	}
 	p.Target.Aliases = d.aliases
 	if err := d.dialect(p); err != nil {
@@ -231,7 +236,7 @@ func New(m *arch.Model, t Target, dest Destination, o Options, ev *Evidence) (*P
 // bytes is the size of an item in the target. A type that this tool does not know keeps the size that it has.
 func (d *draft) bytes(it *item) (int64, error) {
 	if !it.to.Known() {
-		return d.m.Lookup(it.parts[0].From).Bytes, nil
+		return d.m.Lookup(it.runs[0].from).Bytes, nil
 	}
 	n, err := formats.TensorBytes(it.to, it.shape)
 	if err != nil {

@@ -221,7 +221,7 @@ func (d *draft) apply(g *Group, out outcome) {
 	}
 	name := func(role string) string {
 		if d.keep || d.m.Scheme == d.t.Scheme {
-			return specs[role].In(d.m.Scheme, 0)
+			return d.m.Called(specs[role].In(d.m.Scheme, 0))
 		}
 		return specs[role].In(d.t.Scheme, 0)
 	}
@@ -236,14 +236,14 @@ func (d *draft) apply(g *Group, out outcome) {
 		case t == nil && at >= 0:
 			d.items = append(d.items[:at:at], d.items[at+1:]...)
 		case t != nil && at < 0:
-			it := &item{spec: specs[role], name: name(role), shape: t.Shape, from: t.DType, parts: []Part{{From: t.Name}}}
+			it := &item{spec: specs[role], name: name(role), shape: t.Shape, from: t.DType, runs: []run{whole(t)}}
 			if role == g.tie.Source {
 				d.items = append([]*item{it}, d.items...)
 			} else {
 				d.items = append(d.items, it)
 			}
 		case t != nil:
-			d.items[at].shape, d.items[at].from, d.items[at].parts = t.Shape, t.DType, []Part{{From: t.Name}}
+			d.items[at].shape, d.items[at].from, d.items[at].runs = t.Shape, t.DType, []run{whole(t)}
 		}
 		for _, it := range d.items {
 			if it.name == name(role) {

@@ -47,7 +47,7 @@ func (d *draft) shards() error {
 	}
 	for i, s := range shard {
 		if d.m.Foreign != "" && d.dest.Dir { // what reads these files knows them by name
-			d.file = append(d.file, d.m.Lookup(d.items[i].parts[0].From).File)
+			d.file = append(d.file, d.m.Lookup(d.items[i].runs[0].from).File)
 			continue
 		}
 		name := d.t.Format.ShardName(stem, s, n)

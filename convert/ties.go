@@ -108,9 +108,9 @@ func Groups(m *arch.Model) []*Group {
 	var out []*Group
 	for i := range family.Ties {
 		t := &family.Ties[i]
-		g := &Group{ID: t.ID, tie: t, SourceKey: family.Names(m.Scheme, t.Source, 0), Present: map[string]*Present{}, Flags: []string{}, Notes: []string{}, Storage: "none"}
+		g := &Group{ID: t.ID, tie: t, SourceKey: m.Called(family.Names(m.Scheme, t.Source, 0)), Present: map[string]*Present{}, Flags: []string{}, Notes: []string{}, Storage: "none"}
 		for _, r := range t.Targets {
-			g.TargetKeys = append(g.TargetKeys, family.Names(m.Scheme, r, 0))
+			g.TargetKeys = append(g.TargetKeys, m.Called(family.Names(m.Scheme, r, 0)))
 		}
 		g.embed, g.head = m.Lookup(g.SourceKey), m.Lookup(g.TargetKeys[0])
 		for _, k := range append([]string{g.SourceKey}, g.TargetKeys...) {

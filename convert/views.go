@@ -31,7 +31,7 @@ func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
 		if moves(part.Ops) || moves(step.Ops) {
 			unit = row
 		}
-		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, lost)
+		v, err := chain(view.Source(r, src.Bytes, unit), part.Ops, &row, dt, lost)
 		if err != nil {
 			return nil, err
 		}
@@ -47,26 +47,41 @@ func (p *Plan) open(i int, lost *atomic.Int64) (view.View, error) {
 	default:
 		v = view.Join(parts...)
 	}
-	return chain(v, step.Ops, &row, lost)
+	if n := len(step.Parts); n > 0 { // what the parts have become
+		for _, op := range step.Parts[n-1].Ops {
+			if op.Kind == "cast" {
+				dt = op.To
+			}
+		}
+	}
+	return chain(v, step.Ops, &row, dt, lost)
 }
 
 // moves reports whether operations take rows from where they are.
 func moves(ops []Op) bool {
-	return slices.ContainsFunc(ops, func(o Op) bool { return o.Kind == "rows" || o.Kind == "slice" })
+	return slices.ContainsFunc(ops, func(o Op) bool { return o.Kind == "rows" || o.Kind == "slice" || o.Kind == "transpose" })
 }
 
 // bytesOf is the size of values that fill whole blocks.
 func bytesOf(values int64, dt dtype.Type) int64 { return values / dt.BlockElems() * dt.BlockBytes() }
 
-// chain lays the operations over a view; row is the size of a row, which a cast changes.
-func chain(v view.View, ops []Op, row *int64, lost *atomic.Int64) (view.View, error) {
+// chain lays the operations over a view of values of type t; row is the size of a row, which a cast and a transposition change.
+func chain(v view.View, ops []Op, row *int64, t dtype.Type, lost *atomic.Int64) (view.View, error) {
 	for _, op := range ops {
 		switch op.Kind {
 		case "rows":
 			v = view.Rows(v, op.Heads, op.Dir, *row)
 		case "slice":
 			v = view.Slice(v, op.Lo, op.Hi, *row)
+		case "transpose":
+			size := t.BlockBytes()
+			rows, cols := v.Size()/max(*row, 1), *row/size
+			v = view.Transpose(v, rows, cols, size)
+			*row = rows * size
+		case "add":
+			v = view.Add(v, op.Value)
 		case "cast":
+			t = op.To
 			v = view.Cast(v, op.From, op.To, lost)
 			*row = *row / op.From.BlockBytes() * op.From.BlockElems() / op.To.BlockElems() * op.To.BlockBytes()
 		case "const":

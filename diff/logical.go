@@ -3,8 +3,6 @@ package diff
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
 	"github.com/bowline-ml/bowline/arch"
@@ -85,74 +83,96 @@ func source(m *arch.Model, t *formats.Tensor) (*logical, error) {
 	return l, nil
 }
 
-// find opens a role of a layer: its own tensor, or a part of a fused one. Nil if the file holds neither.
+// find opens a role of a layer, wherever the file holds it. Nil if it does not, or not all of it.
 func find(m *arch.Model, spec *arch.Tensor, i int64) (*logical, error) {
-	var t *formats.Tensor
-	if name := spec.In(m.Scheme, i); name != "" {
-		t = m.Lookup(name)
-	}
-	lo, hi := int64(0), int64(0)
-	if t == nil {
-		t, lo, hi = fused(m, spec.Role, i)
-	}
-	if t == nil {
+	runs := m.Find(spec, i)
+	if len(runs) == 0 || slices.ContainsFunc(runs, func(r arch.Run) bool { return r.Tensor == nil }) {
 		return nil, nil
 	}
+	t := runs[0].Tensor
 	l, err := source(m, t)
 	if err != nil {
 		return nil, err
 	}
 	l.name, l.kind = spec.In(arch.HF, i), spec.Kind
+	if u := m.Family.FusedWith(arch.HF, spec.Role); u != nil && l.name == "" { // the hub holds it as a part
+		l.name = u.In(arch.HF, i) + "/" + spec.Role
+	}
 	if l.name == "" {
 		l.name = t.Name
 	}
-	rows := int64(-1)
-	if len(t.Shape) > 0 {
-		rows = t.Shape[0]
+	if err := l.gather(m, spec, runs); err != nil {
+		return nil, err
 	}
-	if hi > rows && hi > lo || hi == lo && spec.Rotary != nil && rows != spec.Shape[0](m.Config) {
-		return nil, formats.Errorf(formats.BadShape, "got shape %v, want %d rows by the config", t.Shape, max(hi, spec.Shape[0](m.Config))).In(t.Name, "").At(l.path, t.Offset)
-	}
-	return l, l.hub(m, spec, lo, hi)
+	return l, l.hub(m, spec)
 }
 
-// fused finds the tensor that a role is a part of, and its rows there.
-func fused(m *arch.Model, role string, i int64) (t *formats.Tensor, lo, hi int64) {
-	for _, u := range m.Family.Fused {
-		name := strings.ReplaceAll(u.Name[m.Scheme], "{i}", strconv.FormatInt(i, 10))
-		if name == "" || !slices.Contains(u.Parts, role) {
-			continue
-		}
-		if t = m.Lookup(name); t == nil {
-			continue
-		}
-		for _, r := range u.Parts {
-			hi = lo + m.Family.Tensor(r).Shape[0](m.Config)
-			if r == role {
-				return t, lo, hi
-			}
-			lo = hi
-		}
+// gather makes l of its runs, in the table's orientation. A tensor that is the role as a whole stays as it is, whatever its shape: what is wrong
+// with it is for the comparison to say.
+func (l *logical) gather(m *arch.Model, spec *arch.Tensor, runs []arch.Run) error {
+	dims := m.Dims(spec)
+	bad := func(t *formats.Tensor, want []int64) error {
+		return formats.Errorf(formats.BadShape, "got shape %v, want %v by the config", t.Shape, want).In(t.Name, "").At(l.path, t.Offset)
 	}
-	return nil, 0, 0
+	t := runs[0].Tensor
+	if w := runs[0].Want; len(runs) == 1 && len(m.Hub(spec, runs)) == 1 && !runs[0].Turned && slices.Equal(w, dims) {
+		if spec.Rotary != nil && (len(t.Shape) == 0 || t.Shape[0] != dims[0]) {
+			return bad(t, w)
+		}
+		return nil
+	}
+	runs = m.Hub(spec, runs)
+	var parts []view.View
+	l.shape = dims
+	for _, r := range runs {
+		if !slices.Equal(r.Tensor.Shape, r.Want) {
+			return bad(r.Tensor, r.Want)
+		}
+		if r.Tensor.DType != l.dtype || len(dims) < 2 && l.dtype.BlockElems() > 1 { // the elements of a block move one by one
+			l.as = dtype.F32
+		}
+		l.opaque = l.opaque || !r.Tensor.DType.CanDecode() || r.Turned && l.dtype.BlockElems() > 1
+	}
+	if l.opaque {
+		return formats.Errorf(formats.BadDType, "values of type %s cannot be taken from within it", l.dtype).In(t.Name, "").At(l.path, t.Offset)
+	}
+	for _, r := range runs {
+		one, err := source(m, r.Tensor)
+		if err != nil {
+			return err
+		}
+		if one.dtype != l.as {
+			one.row = one.row / max(one.unit(), 1) * one.dtype.BlockElems() * l.as.BlockBytes()
+			one.view, one.as = view.Cast(one.view, one.dtype, l.as, new(atomic.Int64)), l.as
+		}
+		if r.Turned && len(r.Want) == 2 {
+			one = turned(one)
+		}
+		l.row = one.row
+		parts = append(parts, view.Slice(one.view, r.First, r.First+r.Rows, one.row))
+	}
+	if l.view = parts[0]; len(parts) > 1 {
+		l.view = view.Join(parts...)
+	}
+	return nil
 }
 
-// hub puts rows lo to hi (all if both are 0) of a stored tensor into the hub's layout: each layout fact in which the scheme differs from the hub
-// is undone here. Norms are the gain that is applied: a layout that stores it less one would add it here.
-func (l *logical) hub(m *arch.Model, spec *arch.Tensor, lo, hi int64) error {
-	from, to := m.Family.Layouts[m.Scheme].Rope, m.Family.Layouts[arch.HF].Rope
+// hub puts a tensor into the hub's layout: each layout fact in which the scheme differs from the hub is undone here. Norms are the gain that is
+// applied, whatever part of it a layout stores.
+func (l *logical) hub(m *arch.Model, spec *arch.Tensor) error {
+	layout := m.Family.Layouts[m.Scheme]
+	from, to := layout.Rope, m.Family.Layouts[arch.HF].Rope
 	permuted := spec.Rotary != nil && from != to
 	if spec.Rotary != nil {
 		l.heads = spec.Rotary(m.Config)
 	}
-	if len(l.shape) < 2 && l.dtype.BlockElems() > 1 && !l.opaque && (hi > lo || permuted) { // the elements of a block move one by one
-		l.as = dtype.F32
-		l.view = view.Cast(l.view, l.dtype, l.as, new(atomic.Int64))
-		l.row = l.as.BlockBytes()
+	shifted := spec.Kind == arch.Norm && layout.NormShift != 0 && !l.opaque
+	if len(l.shape) < 2 && l.as.BlockElems() > 1 && !l.opaque && permuted || shifted && l.as != dtype.F32 {
+		l.view = view.Cast(l.view, l.as, dtype.F32, new(atomic.Int64))
+		l.as, l.row = dtype.F32, dtype.F32.BlockBytes()
 	}
-	if hi > lo {
-		l.shape = append([]int64{hi - lo}, l.shape[1:]...)
-		l.view = view.Slice(l.view, lo, hi, l.row)
+	if shifted {
+		l.view = view.Add(l.view, layout.NormShift)
 	}
 	l.plain = l.view
 	if !permuted || l.row == 0 {

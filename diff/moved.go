@@ -1,7 +1,6 @@
 package diff
 
 import (
-	"io"
 	"sync/atomic"
 
 	"github.com/bowline-ml/bowline/formats/dtype"
@@ -55,48 +54,7 @@ func transposes(x, y *logical) []candidate {
 func turned(l *logical) *logical {
 	c := *l
 	c.shape = []int64{l.shape[1], l.shape[0]}
-	c.view = &transposed{v: l.view, rows: l.shape[0], cols: l.shape[1], size: l.as.BlockBytes()}
+	c.view = view.Transpose(l.view, l.shape[0], l.shape[1], l.as.BlockBytes())
 	c.row = l.shape[0] * l.as.BlockBytes()
 	return &c
-}
-
-// transposed is a matrix of rows x cols values on its side.
-type transposed struct {
-	v                view.View
-	rows, cols, size int64
-}
-
-func (t *transposed) Size() int64 { return t.v.Size() }
-
-// Cut ends on whole rows, of which each is a column of the source.
-func (t *transposed) Cut(off, max int64) int64 { return min(max/t.size*t.size+t.size, t.Size()-off) }
-
-func (t *transposed) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 || off+int64(len(p)) > t.Size() {
-		return 0, io.ErrUnexpectedEOF
-	}
-	// Value i of the result is row i % rows, column i / rows of the source: the columns that p covers, of each row in turn.
-	lo, hi := off/t.size, (off+int64(len(p)))/t.size
-	first, last := lo/t.rows, (hi-1)/t.rows
-	buf := make([]byte, (last-first+1)*t.size)
-	for r := range t.rows {
-		c, d := first, last // columns of this row that are asked for
-		if c*t.rows+r < lo {
-			c++
-		}
-		if d*t.rows+r >= hi {
-			d--
-		}
-		if c > d {
-			continue
-		}
-		b := buf[:(d-c+1)*t.size]
-		if _, err := t.v.ReadAt(b, (r*t.cols+c)*t.size); err != nil {
-			return 0, err
-		}
-		for k := c; k <= d; k++ {
-			copy(p[(k*t.rows+r-lo)*t.size:], b[(k-c)*t.size:(k-c+1)*t.size])
-		}
-	}
-	return len(p), nil
 }

@@ -89,8 +89,7 @@ func (w *weights) ropeFactors(p *pass) []float64 {
 	c := w.m.Config
 	if w.m.Scheme == arch.GGUF {
 		if t := w.m.Lookup("rope_freqs.weight"); t != nil {
-			shape := []int64{c.HeadDim / 2}
-			return p.vector(w.open(t, shape, shape, 0))
+			return p.vector(w.open(arch.Run{Name: t.Name, Tensor: t, Want: []int64{c.HeadDim / 2}, Rows: c.HeadDim / 2}, true))
 		}
 		return nil
 	}

@@ -3,8 +3,7 @@ package verify
 import (
 	"errors"
 	"io"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/formats"
@@ -19,6 +18,9 @@ type weight struct {
 	rows, cols int
 	src        io.ReaderAt
 	off        int64 // of the first row
+	// turned is a matrix that is stored as [in, out], with stride values in a stored row: columns of what is stored are rows.
+	turned bool
+	stride int
 }
 
 // rowBytes is the stored size of a row.
@@ -30,10 +32,14 @@ type scratch struct {
 	f32    []float32
 	f64    []float64
 	tile   []float64
+	column []float64
 }
 
 // read gives rows lo to hi as the file holds them, widened exactly. The result is s's until its next use.
 func (w *weight) read(lo, hi int, s *scratch) ([]float64, error) {
+	if w.turned {
+		return w.columns(lo, hi, s)
+	}
 	n := (hi - lo) * w.cols
 	s.stored = grow(s.stored, int(int64(hi-lo)*w.rowBytes()))
 	if got, err := w.src.ReadAt(s.stored, w.off+int64(lo)*w.rowBytes()); got < len(s.stored) {
@@ -50,6 +56,31 @@ func (w *weight) read(lo, hi int, s *scratch) ([]float64, error) {
 	s.f32 = grow(s.f32, n)
 	w.t.Decode(s.f32, s.stored)
 	kernels.Widen(s.f64, s.f32)
+	return s.f64, nil
+}
+
+// columns is read for a turned matrix: of each stored row the values lo to hi.
+func (w *weight) columns(lo, hi int, s *scratch) ([]float64, error) {
+	n, size := hi-lo, int(w.t.BlockBytes())
+	s.stored, s.f64, s.column = grow(s.stored, n*size), grow(s.f64, n*w.cols), grow(s.column, n)
+	s.f32 = grow(s.f32, n)
+	for k := range w.cols {
+		if got, err := w.src.ReadAt(s.stored, w.off+int64((k*w.stride+lo)*size)); got < len(s.stored) {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, formats.Errorf(formats.IO, "%w", err).In(w.name, "")
+		}
+		if w.t == dtype.F64 {
+			w.t.DecodeWide(s.column, s.stored)
+		} else {
+			w.t.Decode(s.f32, s.stored)
+			kernels.Widen(s.column, s.f32)
+		}
+		for j, v := range s.column {
+			s.f64[j*w.cols+k] = v
+		}
+	}
 	return s.f64, nil
 }
 
@@ -85,119 +116,92 @@ func (w *weights) err() error {
 	return errors.Join(w.errs...)
 }
 
-// find is the tensor of a role in a layer. It is nil if the parameters say that the model has none, and on failure.
+// find is the tensor of a role in a layer, as its rows lie in the file. It is nil if the parameters say that the model has none, and on failure.
 func (w *weights) find(role string, layer int64) *weight {
 	row := w.m.Family.Tensor(role)
-	name := row.In(w.m.Scheme, layer)
-	t := w.m.Lookup(name)
+	runs := w.m.Find(row, layer)
 	if row.When != nil && !row.When(w.m.Config) {
-		if part, fused := w.fused(role, layer); t != nil || fused {
-			if part != nil {
-				name = part.name
-			}
-			w.fail(name, formats.Mismatch, "the tensor is stored, but the parameters say that the model has none")
+		if runs != nil {
+			w.fail(runs[0].Name, formats.Mismatch, "the tensor is stored, but the parameters say that the model has none")
 		}
 		return nil
 	}
+	if runs == nil {
+		w.fail(w.m.Missing(row, layer), formats.Missing, "the tensor is missing")
+		return nil
+	}
+	return w.open(runs[0], len(w.m.Dims(row)) == 1)
+}
+
+// experts are the tensors of a role of which each expert has one, as matrices.
+func (w *weights) experts(role string, layer int64) []*weight {
+	row := w.m.Family.Tensor(role)
+	runs := w.m.Find(row, layer)
+	n := w.m.Config.Experts
+	if runs == nil || n == 0 {
+		w.fail(w.m.Missing(row, layer), formats.Missing, "the tensor is missing")
+		return nil
+	}
+	if len(runs) == 1 { // one tensor holds all, one after the other
+		all := runs[0]
+		runs = nil
+		for e := range n {
+			one := all
+			one.First, one.Rows = all.First+e*(all.Rows/n), all.Rows/n
+			runs = append(runs, one)
+		}
+	}
+	var out []*weight
+	for _, r := range runs {
+		out = append(out, w.open(r, false))
+	}
+	return out
+}
+
+// open checks a tensor and gives the part of it that a run is.
+func (w *weights) open(r arch.Run, vector bool) *weight {
+	t := r.Tensor
 	if t == nil {
-		if part, fused := w.fused(role, layer); fused {
-			return part
-		}
-		w.fail(name, formats.Missing, "the tensor is missing")
+		w.fail(r.Name, formats.Missing, "the tensor is missing")
 		return nil
 	}
-	shape := dims(row, w)
-	return w.open(t, shape, shape, 0)
-}
-
-// fused is the rows of a role within a tensor that joins several; ok is false if the file has no such tensor.
-func (w *weights) fused(role string, layer int64) (part *weight, ok bool) {
-	for _, f := range w.m.Family.Fused {
-		name := strings.ReplaceAll(f.Name[w.m.Scheme], "{i}", strconv.FormatInt(layer, 10))
-		t := w.m.Lookup(name)
-		if t == nil {
-			continue
-		}
-		var whole, mine []int64
-		var first int64
-		for _, p := range f.Parts {
-			shape := dims(w.m.Family.Tensor(p), w)
-			if p == role {
-				mine = shape
-				if whole != nil {
-					first = whole[0]
-				}
-			}
-			if whole == nil {
-				whole = append(whole, shape...)
-			} else {
-				whole[0] += shape[0]
-			}
-		}
-		if mine != nil {
-			return w.open(t, whole, mine, first), true
-		}
-	}
-	return nil, false
-}
-
-func dims(row *arch.Tensor, w *weights) []int64 {
-	var shape []int64
-	for _, d := range row.Shape {
-		shape = append(shape, d(w.m.Config))
-	}
-	return shape
-}
-
-// open checks a tensor and gives the part of it that starts at element (of a vector) or row (of a matrix) first.
-func (w *weights) open(t *formats.Tensor, whole, part []int64, first int64) *weight {
-	if !equal(t.Shape, whole) {
-		w.fail(t.Name, formats.BadShape, "got shape %v, want %v", t.Shape, whole)
+	if !slices.Equal(t.Shape, r.Want) {
+		w.fail(r.Name, formats.BadShape, "got shape %v, want %v", t.Shape, r.Want)
 		return nil
 	}
 	if t.Elems() == 0 {
-		w.fail(t.Name, formats.BadShape, "got shape %v, want elements", t.Shape)
+		w.fail(r.Name, formats.BadShape, "got shape %v, want elements", t.Shape)
 		return nil
 	}
 	if !t.DType.IsFloat() && !t.DType.IsQuantized() || !t.DType.CanDecode() {
-		w.fail(t.Name, formats.BadDType, "got type %s, want one that decodes to real numbers", t.DType)
+		w.fail(r.Name, formats.BadDType, "got type %s, want one that decodes to real numbers", t.DType)
 		return nil
 	}
-	out := &weight{name: t.Name, t: t.DType, rows: 1, cols: int(part[len(part)-1])}
-	if len(part) == 2 {
-		out.rows = int(part[0])
-		out.off = first * out.rowBytes()
-	} else {
-		out.off = first / t.DType.BlockElems() * t.DType.BlockBytes()
+	out := &weight{name: r.Name, t: t.DType, rows: int(r.Rows), cols: int(t.Shape[len(t.Shape)-1])}
+	first := r.First * int64(out.cols) // element
+	switch {
+	case vector:
+		out.rows, out.cols, first = 1, int(r.Rows), r.First
+	case r.Turned:
+		out.cols, out.turned, out.stride, first = int(t.Shape[0]), true, int(t.Shape[1]), r.First
 	}
-	if b := t.DType.BlockElems(); int64(out.cols)%b != 0 || len(part) == 1 && first%b != 0 || t.DType.Packed() {
-		w.fail(t.Name, formats.BadShape, "rows of %d values are no multiple of the %d in a block of %s", out.cols, b, t.DType)
+	if b := t.DType.BlockElems(); int64(out.cols)%b != 0 || first%b != 0 || t.DType.Packed() || r.Turned && b > 1 {
+		w.fail(r.Name, formats.BadShape, "rows of %d values are no multiple of the %d in a block of %s", out.cols, b, t.DType)
 		return nil
 	}
+	out.off = first / t.DType.BlockElems() * t.DType.BlockBytes()
 	var err error
 	if out.src, err = w.m.Open(t.Name); err != nil {
-		w.fail(t.Name, formats.CodeOf(err), "%w", err)
+		w.fail(r.Name, formats.CodeOf(err), "%w", err)
 		return nil
 	}
 	return out
 }
 
-func equal(a, b []int64) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
-
 // embeddings are the embedding and the head of a model that may share them: what the file holds is used as it is. A tensor that is
 // absent is the other one, unless the file's rules deny it; it is never made up.
 func (w *weights) embeddings(embed, head string) (e, h *weight) {
-	stored := func(role string) bool { return w.m.Lookup(w.m.Family.Names(w.m.Scheme, role, 0)) != nil }
+	stored := func(role string) bool { return w.m.Lookup(w.m.NameOf(role, 0)) != nil }
 	untied := false
 	if w.m.Scheme != arch.GGUF && len(w.m.Config.Tie) > 0 {
 		untied = w.m.Config.Tie[0].Explicit && !w.m.Config.Tie[0].Value
@@ -209,7 +213,7 @@ func (w *weights) embeddings(embed, head string) (e, h *weight) {
 		e = w.find(embed, 0)
 		return e, e
 	case stored(embed):
-		w.fail(w.m.Family.Names(w.m.Scheme, head, 0), formats.Missing, "the head is missing, and the configuration says that it is not tied to the embedding")
+		w.fail(w.m.NameOf(head, 0), formats.Missing, "the head is missing, and the configuration says that it is not tied to the embedding")
 	case stored(head) && !untied && w.m.Scheme != arch.GGUF:
 		h = w.find(head, 0)
 		return h, h

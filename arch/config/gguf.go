@@ -22,7 +22,7 @@ func (p Param) Key(arch string) string {
 // FromGGUF reads the parameters from the metadata of a GGUF file of architecture arch. What GGUF says with the presence or the shape of a
 // tensor is read from the header. All problems come together.
 func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
-	m := &Model{Rope: Rope{Type: "default", Theta: 10000}}
+	m := &Model{Rope: Rope{Type: "default", Theta: 10000}, EmbedScale: 1, ResidualScale: 1, LogitScale: 1}
 	md := h.Metadata
 	var errs []error
 	keep := func(err error) {
@@ -31,6 +31,12 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 		}
 	}
 	for _, p := range params {
+		if p.Custom != nil {
+			if p.Custom.FromGGUF != nil {
+				keep(p.Custom.FromGGUF(h, arch, m))
+			}
+			continue
+		}
 		if p.FromHeader != nil && p.FromHeader(h, m) {
 			if p.GGUF != "" && p.Int != nil {
 				if v, ok, err := md.Int(p.Key(arch)); err != nil {
@@ -155,6 +161,11 @@ func (m *Model) unread(md formats.Metadata, arch string, params []Param) {
 		if p.GGUF != "" {
 			known[p.Key(arch)] = true
 		}
+		if p.Custom != nil {
+			for _, k := range p.Custom.Keys {
+				known[arch+"."+k] = true
+			}
+		}
 	}
 	for _, kv := range md {
 		name, ok := strings.CutPrefix(kv.Key, arch+".")
@@ -190,6 +201,9 @@ func (m *Model) neutral(name string, value any) bool {
 func (m *Model) ToGGUF(arch string, params []Param) []formats.KV {
 	var out []formats.KV
 	for _, p := range params {
+		if p.Custom != nil && p.Custom.ToGGUF != nil {
+			out = append(out, p.Custom.ToGGUF(m, arch)...)
+		}
 		if p.GGUF == "" || p.OmitGGUF != nil && p.OmitGGUF(m) {
 			continue
 		}
@@ -249,6 +263,13 @@ func (m *Model) ToHF(params []Param) []byte {
 		kv[t.Path] = strconv.FormatBool(t.Value)
 	}
 	for _, p := range params {
+		if p.Custom != nil && p.Custom.ToHF != nil {
+			for k, text := range p.Custom.ToHF(m) {
+				if kv[k] = text; text == "" {
+					delete(kv, k)
+				}
+			}
+		}
 		if len(p.HF) == 0 {
 			continue
 		}

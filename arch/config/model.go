@@ -36,6 +36,21 @@ type Model struct {
 	SlidingWindow int64
 	Rope          Rope
 
+	// LayerWindows says of each layer whether the window applies to it; nil if it does to all.
+	LayerWindows []bool
+
+	// Experts of each layer, 0 for a dense model, how many a token uses, and the width of the one that all tokens use.
+	Experts, ExpertsUsed, SharedFFN int64
+
+	// Multipliers of the embedding, of what each branch adds, and of the logits' divisor; 1 changes nothing. AttnScale is what scores are
+	// multiplied by, 0 for 1/sqrt(HeadDim).
+	EmbedScale, ResidualScale, LogitScale, AttnScale float64
+	// AttnCap and LogitCap are the bounds that scores and logits approach; 0 is none.
+	AttnCap, LogitCap float64
+
+	MultiQuery bool // gpt_bigcode: one key head
+	Parallel   bool // attention and MLP read the same residual
+
 	BOS, PAD *int64
 	EOS      []int64
 
@@ -70,6 +85,13 @@ type Rope struct {
 	Original int64   // llama3: original_max_position_embeddings
 	// Factors are GGUF's rope_freqs.weight: divisors of each pair's frequency. Nil if there are none.
 	Factors []float32
+
+	Share float64 // of a head that is rotated; 0 is all of it
+	Local float64 // theta of layers with a window, 0 if it is that of the others
+	// Short and Long are longrope's divisors, for contexts up to Original and beyond. Attn is what multiplies queries and keys, 0 for what follows
+	// from the lengths.
+	Short, Long []float64
+	Attn        float64
 }
 
 // Major is the major version of transformers whose class defaults apply: that of the program that wrote config.json, or 4.
@@ -110,11 +132,31 @@ type Param struct {
 	OmitGGUF func(*Model) bool
 	// OmitHF does the same for config.json; a key with a Null is written as null then.
 	OmitHF func(*Model) bool
+	// Custom is for what is no single value; the fields above are empty then.
+	Custom *Custom
+}
+
+// Custom reads and writes parameters that are lists, or that depend on others before them. A function that is nil does nothing.
+type Custom struct {
+	FromHF func(*Doc, *Model) error
+	// ToHF gives keys of config.json and their JSON texts; a key with the text "" is left out.
+	ToHF     func(*Model) map[string]string
+	FromGGUF func(h *formats.Header, arch string, m *Model) error
+	ToGGUF   func(m *Model, arch string) []formats.KV
+	Keys     []string // of GGUF that are read, after "{architecture}."
+}
+
+// Rotated is how many elements of a head are rotated. Source: transformers modeling_rope_utils.py: int(head_dim * partial_rotary_factor).
+func (m *Model) Rotated() int64 {
+	if m.Rope.Share == 0 {
+		return m.HeadDim
+	}
+	return int64(float64(m.HeadDim) * m.Rope.Share)
 }
 
 // FromHF reads the parameters from config.json. All problems come together.
 func FromHF(d *Doc, params []Param) (*Model, error) {
-	m := &Model{}
+	m := &Model{EmbedScale: 1, ResidualScale: 1, LogitScale: 1}
 	var errs []error
 	keep := func(err error) {
 		if err != nil {
@@ -158,7 +200,10 @@ func FromHF(d *Doc, params []Param) (*Model, error) {
 	}
 	keep(m.readRope(d))
 	for _, p := range params {
-		if len(p.HF) > 0 {
+		switch {
+		case p.Custom != nil && p.Custom.FromHF != nil:
+			keep(p.Custom.FromHF(d, m))
+		case len(p.HF) > 0:
 			keep(p.readHF(d, m))
 		}
 	}
