@@ -45,9 +45,10 @@ func Targets() []convert.Target {
 
 // Source is where a model is read from.
 type Source struct {
-	Path   string  // a weights file, an index, a shard or a model directory
-	Config string  // a config.json to read instead of the one beside the weights
-	FS     fsio.FS // nil is the operating system's
+	Path   string             // a weights file, an index, a shard or a model directory
+	Config string             // a config.json to read instead of the one beside the weights
+	FS     fsio.FS            // nil is the operating system's
+	Bounds formats.ReadBounds // the most that is read of headers and side files; zero is the defaults
 }
 
 func (s Source) withFS() Source {
@@ -60,7 +61,7 @@ func (s Source) withFS() Source {
 // Open opens a model: headers, config and the list of its side files. The caller closes it.
 func Open(src Source) (*arch.Model, error) {
 	src = src.withFS()
-	ck, err := all.Open(src.FS, src.Path)
+	ck, err := all.OpenWithin(src.FS, src.Path, src.Bounds)
 	if err != nil {
 		return nil, unreadable(err, src.Path)
 	}

@@ -79,3 +79,6 @@ func TestEveryPowerCut(t *testing.T) {
 		})
 	}
 }
+
+// TestEveryFileOfMany has as many files as a real folder.
+func TestEveryFileOfMany(t *testing.T) { manyFiles(t, 4000) }

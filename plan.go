@@ -258,9 +258,9 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 // is not of this plan.
 func (p planned) reopen(m *arch.Model, staged string) (*arch.Model, error) {
 	if p.Dest.Dir || p.To.Dialect == convert.Keys {
-		return Open(Source{Path: staged, FS: m.FS})
+		return Open(Source{Path: staged, FS: m.FS, Bounds: m.Bounds.Raised()})
 	}
-	ck, err := all.Open(m.FS, staged)
+	ck, err := all.OpenWithin(m.FS, staged, m.Bounds.Raised())
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,15 @@ func ties(ctx context.Context, m *arch.Model, o TiesOptions) (*TiesReport, error
 	case m.Family == nil && m.Class == "":
 		r.Why = "there is no config that could declare a tie"
 	case m.Family == nil:
-		r.Why = "the family " + m.Class + " is unknown, so its tie groups are too"
+		r.Why = "the family " + m.Class + " is unknown: ties are those that equal bytes show, and nothing says what its programs make of the flag"
 	default:
 		r.Consistent = true
 	}
 	var why []string
 	for _, g := range groups {
+		if m.Family == nil && m.Class != "" {
+			break // what is declared means what its programs make of it, and these are not known
+		}
 		ok, because := g.Consistent(m)
 		r.Consistent = r.Consistent && ok
 		if because != "" {

@@ -41,7 +41,7 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 		if err := runnable(m); err != nil {
 			return err
 		}
-		trace, subject, err := recorded(m.FS, ref.Path, o.Tokens)
+		trace, subject, err := recorded(m.FS, ref, o.Tokens)
 		if err != nil {
 			return err
 		}
@@ -82,8 +82,9 @@ func runnable(m *arch.Model) error {
 }
 
 // recorded reads reference logits; nil if the path is a checkpoint. What a file is, its tensors say: logits is one of them.
-func recorded(fsys fsio.FS, path string, tokens []int32) (*verify.Trace, verify.Subject, error) {
+func recorded(fsys fsio.FS, ref Source, tokens []int32) (*verify.Trace, verify.Subject, error) {
 	var none verify.Subject
+	path := ref.Path
 	if strings.HasSuffix(path, ".npy") {
 		f, err := fsys.Open(path)
 		if err != nil {
@@ -103,7 +104,7 @@ func recorded(fsys fsio.FS, path string, tokens []int32) (*verify.Trace, verify.
 		}
 		return &verify.Trace{Tokens: tokens, Logits: m}, verify.Subject{Path: path, Kind: verify.Logits, Stored: stored}, nil
 	}
-	ck, err := all.Open(fsys, path)
+	ck, err := all.OpenWithin(fsys, path, ref.Bounds)
 	if err != nil {
 		return nil, none, unreadable(err, path)
 	}

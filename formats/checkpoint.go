@@ -14,6 +14,8 @@ import (
 type Checkpoint struct {
 	Header
 	Dir string // where the files of the header are
+	// Bounds are those that it was opened with; they hold for what lies beside it too.
+	Bounds ReadBounds
 
 	index   map[string]int32
 	readers func(i int) (io.ReaderAt, error)
@@ -96,32 +98,35 @@ func (c *Checkpoint) Close() error {
 // a file that is shorter than its header says gives io.ErrUnexpectedEOF.
 func Range(r io.ReaderAt, off, n int64) io.ReaderAt { return io.NewSectionReader(r, off, n) }
 
-// FileSet opens the files of a checkpoint once each and closes them together. It is for format packages.
+// FileSet is the files of a checkpoint, which are closed together. Any number of them can be in use: those that are read seldom are closed and
+// opened again, and refused if they are others by then. It is for format packages.
 type FileSet struct {
-	FS    fsio.FS
-	Dir   string
-	files map[string]fsio.File
+	FS     fsio.FS
+	Dir    string
+	Bounds ReadBounds
+	set    handles
+	files  map[string]*handle
 }
 
-// Open gives the file with this name in the set's directory; a second call gives the same file. It is not safe for concurrent use:
+// Open gives the file with this name in the set's directory; a second call gives the same file. Open is not safe for concurrent use:
 // formats open their files while they parse.
 func (s *FileSet) Open(name string) (fsio.File, int64, error) {
 	if s.files == nil {
-		s.files = map[string]fsio.File{}
+		s.files = map[string]*handle{}
 	}
 	f := s.files[name]
 	if f == nil {
-		var err error
-		if f, err = s.FS.Open(filepath.Join(s.Dir, name)); err != nil {
+		path := filepath.Join(s.Dir, name)
+		open, err := s.FS.Open(path)
+		if err != nil {
 			return nil, 0, err
+		}
+		if f, err = s.set.add(open, path, s.FS.Open); err != nil {
+			return nil, 0, fmt.Errorf("%s: %w", name, err)
 		}
 		s.files[name] = f
 	}
-	st, err := f.Stat()
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", name, err)
-	}
-	return f, st.Size(), nil
+	return f, f.first.Size(), nil
 }
 
 // Close closes all files and returns the first error.

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+
+	"github.com/bowline-ml/bowline/formats/fsio"
 )
 
 // move is a rename that Commit made, or at least tried.
@@ -57,22 +59,10 @@ func (w *Writer) complete() error {
 
 // publish is Commit without its beginning and end. durable is false if the staging can no longer be believed.
 func (w *Writer) publish() (durable bool, err error) {
-	for i, f := range w.files {
-		st, err := f.Stat()
-		if err != nil {
-			return true, outputError("look at it", w.staged(i), err)
-		}
-		if st.Size() != w.l.Files[i].Bytes {
-			return false, Errorf(IO, "the file has %d bytes, %d were written", st.Size(), w.l.Files[i].Bytes).At(w.staged(i), -1)
-		}
-	}
 	for i := range w.files {
-		if err := w.keepMode(i, 0); err != nil {
-			return true, err
+		if durable, err := w.settle(i); err != nil {
+			return durable, err
 		}
-	}
-	if err := w.syncFiles(); err != nil {
-		return false, err
 	}
 	if err := w.closeFiles(); err != nil {
 		return false, err
@@ -91,6 +81,33 @@ func (w *Writer) publish() (durable bool, err error) {
 		err = errors.Join(err, w.undo())
 	}
 	return durable, err
+}
+
+// settle gives a file its last permissions and makes it durable. It stays open meanwhile: the permissions may not let us open it again.
+func (w *Writer) settle(i int) (durable bool, err error) {
+	durable = true
+	err = w.files[i].use(false, func(f fsio.File) error {
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if st.Size() != w.l.Files[i].Bytes {
+			durable = false
+			return Errorf(IO, "the file has %d bytes, %d were written", st.Size(), w.l.Files[i].Bytes).At(w.staged(i), -1)
+		}
+		if err := w.keepMode(i, 0); err != nil {
+			return err
+		}
+		if err := w.files[i].Sync(); err != nil {
+			durable = false
+			return syncError(w.staged(i), err)
+		}
+		return nil
+	})
+	if err != nil {
+		err = outputError("look at it", w.staged(i), err)
+	}
+	return durable && !w.set.failed(), err
 }
 
 // swap brings the staging to the destination. What crash tests rely on: the first file of several is there only while all are.

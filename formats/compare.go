@@ -18,7 +18,8 @@ import (
 // error of code E_DIFFERS. WriteAt is safe for concurrent use.
 type Comparer struct {
 	*site
-	files    []fsio.File
+	set      handles
+	files    []*handle
 	compared []atomic.Int64
 	bufs     sync.Pool // *[]byte of comparePiece bytes
 }
@@ -63,7 +64,11 @@ func (c *Comparer) open() error {
 		if err != nil {
 			return outputError("open", name, err)
 		}
-		c.files = append(c.files, open)
+		h, err := c.set.add(open, name, c.fs.Open)
+		if err != nil {
+			return outputError("look at it", name, err)
+		}
+		c.files = append(c.files, h)
 	}
 	// What Seal will write over a part cannot be compared before the checksums are known.
 	later, err := sealed(c.l, make([]uint32, len(c.l.Places)))

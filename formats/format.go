@@ -63,9 +63,10 @@ type Format struct {
 
 // Set is the files of one checkpoint: one file, or shards in order, or what an index lists.
 type Set struct {
-	Dir   string
-	Files []string // names in Dir; nil if the index says which
-	Index string   // the name of the index in Dir, or ""
+	Dir    string
+	Files  []string // names in Dir; nil if the index says which
+	Index  string   // the name of the index in Dir, or ""
+	Bounds ReadBounds
 }
 
 // Layout is where each byte of a target goes.

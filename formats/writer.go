@@ -32,8 +32,9 @@ const (
 // Keep; after a Commit that failed, Abort or Keep is still due.
 type Writer struct {
 	*site
-	files   []fsio.File // by index in the layout
-	made    []string    // directories above the destination that did not exist
+	set     handles
+	files   []*handle // by index in the layout
+	made    []string  // directories above the destination that did not exist
 	written []atomic.Int64
 	left    [][]atomic.Int64 // left[file][k]: bytes of window k that are still to come
 
@@ -175,19 +176,21 @@ func (w *Writer) make() error {
 			return err
 		}
 	}
-	w.files = make([]fsio.File, len(w.names))
+	w.files = make([]*handle, len(w.names))
 	// The first file is made last: if it is staged and another is not, then a commit had begun (see recover).
 	for i := len(w.names) - 1; i >= 0; i-- {
 		f, err := w.fs.Create(w.staged(i))
 		if err != nil {
 			return outputError("create", w.staged(i), err)
 		}
-		w.files[i] = f
+		if w.files[i], err = w.set.add(f, w.staged(i), w.fs.OpenRW); err != nil {
+			return outputError("look at it", w.staged(i), err)
+		}
 		// What was private stays so from the start; we ourselves must be able to write, now and when resuming.
 		if err := w.keepMode(i, 0o600); err != nil {
 			return err
 		}
-		if err := f.Allocate(w.l.Files[i].Bytes); err != nil {
+		if err := w.files[i].Allocate(w.l.Files[i].Bytes); err != nil {
 			return outputError("reserve its bytes", w.staged(i), err)
 		}
 	}
@@ -203,7 +206,7 @@ func (w *Writer) takeOver() error {
 			return w.nothing()
 		}
 	}
-	w.files = make([]fsio.File, len(w.names))
+	w.files = make([]*handle, len(w.names))
 	for i := range w.names {
 		// Lstat first: the staging is ours only if it is no link to something else.
 		st, err := w.look(w.staged(i))
@@ -217,7 +220,9 @@ func (w *Writer) takeOver() error {
 		if err != nil {
 			return outputError("open", w.staged(i), err)
 		}
-		w.files[i] = f
+		if w.files[i], err = w.set.add(f, w.staged(i), w.fs.OpenRW); err != nil {
+			return outputError("look at it", w.staged(i), err)
+		}
 	}
 	return w.writeParts()
 }
@@ -251,6 +256,9 @@ func (w *Writer) keepMode(i int, with fs.FileMode) error {
 	}
 	if err := w.fs.Chmod(staged, mode); err != nil {
 		return outputError("set its permissions", staged, err)
+	}
+	if i >= 0 {
+		w.files[i].touched()
 	}
 	return nil
 }
@@ -427,6 +435,9 @@ func (w *Writer) syncFiles() error {
 
 // syncError has one code for every cause: even "no space" comes too late to be about this write alone.
 func syncError(path string, err error) error {
+	if known := (*Error)(nil); errors.As(err, &known) {
+		return err
+	}
 	return Errorf(IO, "cannot make it durable: %w", err).At(path, -1)
 }
 

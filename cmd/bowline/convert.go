@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,17 +16,20 @@ import (
 
 // conversion are the flags that plan and convert share.
 func conversion(more ...cli.Flag) []cli.Flag {
-	return common(append([]cli.Flag{
+	return reading(append([]cli.Flag{
 		&cli.StringFlag{Name: "to", Usage: "target `FORMAT`: " + targetNames() + " (default: by the destination's name)"},
 		&cli.StringFlag{Name: "dtype", Aliases: []string{"outtype"}, Value: "keep", Usage: "`T`: keep, " + strings.Join(convert.Writable(), ", ")},
 		&cli.StringFlag{Name: "ties", Value: "auto", Usage: "`P`: auto, keep, tie, tie=embed, tie=head or untie"},
 		&cli.StringFlag{Name: "require", Usage: "refuse unless the source is `V`: tied, untied or consistent"},
+		&cli.BoolFlag{Name: "dedup", Usage: "store other tensors with equal bytes once, where the target can say so (PyTorch, raw)"},
 		&cli.BoolFlag{Name: "discard-differing", Usage: "with --ties tie=embed or tie=head: drop the other even if it differs"},
 		&cli.StringFlag{Name: "shard-size", Usage: "`SIZE` of a shard in tensor bytes, such as 5GB (default: 5GB for Hugging Face directories)"},
 		&cli.StringFlag{Name: "names", Value: "auto", Usage: "`N`: auto for the target's own names, keep for the source's"},
 		&cli.StringFlag{Name: "pre", Usage: "pre-tokenizer `NAME` for GGUF, where it is not recognised"},
 		&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 		&cli.StringFlag{Name: "name", Usage: "the model's `NAME` in GGUF's general.name"},
+		&cli.StringSliceFlag{Name: "set", Usage: "set `KEY=VALUE` in GGUF's metadata; may be given again"},
+		&cli.StringFlag{Name: "chat-template", Usage: "put the text of `FILE` into GGUF's tokenizer.chat_template"},
 		&cli.BoolFlag{Name: "verify", Usage: "run source and result and compare logits; on failure nothing is written"},
 		&cli.BoolFlag{Name: "force", Usage: "replace the destination"},
 		&cli.BoolFlag{Name: "resumable", Usage: "when interrupted, keep what was made for the next run"},
@@ -44,7 +49,7 @@ func targetNames() string {
 // conversionOptions reads the flags of conversion.
 func conversionOptions(c *cli.Context) (bowline.ConvertOptions, error) {
 	o := bowline.ConvertOptions{
-		Options: convert.Options{DType: c.String("dtype"), Ties: convert.Policy(c.String("ties")), DiscardDiffering: c.Bool("discard-differing"),
+		Options: convert.Options{DType: c.String("dtype"), Ties: convert.Policy(c.String("ties")), DiscardDiffering: c.Bool("discard-differing"), Dedup: c.Bool("dedup"),
 			KeepNames: c.String("names") == "keep", Pre: c.String("pre"), Name: c.String("name")},
 		To: c.String("to"), Require: c.String("require"), Verify: c.Bool("verify"), Force: c.Bool("force"), Resumable: c.Bool("resumable"), Workers: c.Int("workers"),
 	}
@@ -79,8 +84,19 @@ func conversionOptions(c *cli.Context) (bowline.ConvertOptions, error) {
 	if o.Workers < 0 || c.IsSet("workers") && o.Workers == 0 {
 		return o, usage("--workers takes a positive number, got %d", o.Workers)
 	}
+	o.Set = c.StringSlice("set")
+	if path := c.String("chat-template"); path != "" {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return o, usage("--chat-template: %v", err)
+		}
+		if len(b) > 1<<20 || !utf8.Valid(b) || len(b) == 0 {
+			return o, usage("--chat-template: %s is no text of 1 byte to 1 MiB", path)
+		}
+		o.ChatTemplate = string(b)
+	}
 	if s := c.String("shard-size"); s != "" {
-		n, err := parseSize(s)
+		n, err := parseSize("shard-size", s)
 		if err != nil {
 			return o, err
 		}
@@ -89,11 +105,11 @@ func conversionOptions(c *cli.Context) (bowline.ConvertOptions, error) {
 	return o, nil
 }
 
-// parseSize reads 5GB, 300M or 1000: K, M, G and T are powers of 1000.
-func parseSize(s string) (int64, error) {
+// parseSize reads the value of a flag: 5GB, 300M or 1000. K, M, G and T are powers of 1000, Ki, Mi, Gi and Ti of 1024.
+func parseSize(flag, s string) (int64, error) {
 	t := strings.TrimSuffix(strings.ToUpper(s), "B")
 	scale := int64(1)
-	for suffix, by := range map[string]int64{"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12} {
+	for suffix, by := range map[string]int64{"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 1 << 10, "MI": 1 << 20, "GI": 1 << 30, "TI": 1 << 40} {
 		if strings.HasSuffix(t, suffix) {
 			t, scale = strings.TrimSuffix(t, suffix), by
 			break
@@ -101,7 +117,7 @@ func parseSize(s string) (int64, error) {
 	}
 	f, err := strconv.ParseFloat(t, 64)
 	if err != nil || !(f > 0) || f*float64(scale) > 1<<62 || f*float64(scale) < 1 {
-		return 0, usage("--shard-size takes a size such as 5GB or 300M, got %q", s)
+		return 0, usage("--%s takes a size such as 5GB or 300M, got %q", flag, s)
 	}
 	return int64(f * float64(scale)), nil
 }
@@ -131,7 +147,11 @@ func doPlan(c *cli.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r, err := bowline.Plan(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, args[1], o)
+	src, err := source(c, args[0])
+	if err != nil {
+		return err
+	}
+	r, err := bowline.Plan(c.Context, src, args[1], o)
 	if err != nil {
 		return err
 	}
@@ -149,7 +169,7 @@ func doPlan(c *cli.Context, args []string) error {
 	for _, s := range r.Steps {
 		how := "copy"
 		if len(s.Ops) > 0 {
-			how = strings.Join(s.Ops, ", ")
+			how = formats.Escape(strings.Join(s.Ops, ", "), 600)
 		}
 		fmt.Fprintf(w, "%s %s %v <- %s: %s\n", formats.Escape(s.Name, 256), s.DType, s.Shape, formats.Escape(strings.Join(s.From, " + "), 600), how)
 	}
@@ -179,9 +199,13 @@ Example:
 			if err != nil {
 				return err
 			}
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
 			report, done := progress(c, "convert")
 			o.Progress = report
-			r, err := bowline.Convert(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, args[1], o)
+			r, err := bowline.Convert(c.Context, src, args[1], o)
 			done()
 			if err != nil {
 				return err
@@ -222,9 +246,9 @@ func printConvert(c *cli.Context, r *bowline.ConvertReport) {
 		fmt.Fprintln(w)
 	}
 	if r.Verification != nil {
-		fmt.Fprintln(w, r.Verification.Line())
+		fmt.Fprintln(w, formats.Escape(r.Verification.Line(), 4000))
 	}
 	if r.Run != "" {
-		fmt.Fprintf(w, "run: %s\n", r.Run)
+		fmt.Fprintf(w, "run: %s\n", formats.Escape(r.Run, 4000))
 	}
 }

@@ -22,7 +22,7 @@ that the type is expected to add. 0 and -0 are the same value.
 
 Example:
    bowline diff granite-3b-code/ granite-q8_0.gguf --tolerance q8_0`,
-		Flags: common(
+		Flags: reading(
 			&cli.StringFlag{Name: "tolerance", Value: "exact", Usage: "`exact`, cast or a type"},
 			&cli.IntFlag{Name: "workers", Usage: "`N` workers (default: one for each processor)"},
 			jsonFlag()),
@@ -35,8 +35,14 @@ Example:
 			if err != nil {
 				return err
 			}
+			a, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
+			b := a
+			b.Path = args[1]
 			report, done := progress(c, "compared")
-			r, err := bowline.Diff(c.Context, bowline.Source{Path: args[0]}, bowline.Source{Path: args[1]},
+			r, err := bowline.Diff(c.Context, a, b,
 				bowline.DiffOptions{Tolerance: c.String("tolerance"), Workers: n, Progress: report})
 			done()
 			if err != nil {

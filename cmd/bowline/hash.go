@@ -22,7 +22,7 @@ do not.
 Example:
    bowline hash granite-3b-code/ --json > granite.json
    bowline hash granite.gguf --check granite.json`,
-		Flags: common(
+		Flags: reading(
 			&cli.StringFlag{Name: "check", Usage: "compare with `FILE`, a saved --json"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 			&cli.IntFlag{Name: "workers", Usage: "`N` workers (default: one for each processor)"},
@@ -39,8 +39,12 @@ Example:
 			if c.IsSet("check") && c.String("check") == "" {
 				return usage("--check needs a file")
 			}
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
 			report, done := progress(c, "hashed")
-			r, err := bowline.Hash(c.Context, bowline.Source{Path: args[0], Config: c.String("config")},
+			r, err := bowline.Hash(c.Context, src,
 				bowline.HashOptions{Check: c.String("check"), Workers: n, Progress: report})
 			done()
 			if err != nil {

@@ -24,7 +24,7 @@ as a megabyte.
 
 Example:
    bowline inspect granite-3b-code/ --tensors`,
-		Flags: common(
+		Flags: reading(
 			&cli.BoolFlag{Name: "tensors", Usage: "list the tensors in file order"},
 			&cli.BoolFlag{Name: "metadata", Usage: "list the metadata, long arrays too"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
@@ -34,7 +34,11 @@ Example:
 			if err != nil {
 				return err
 			}
-			r, err := bowline.Inspect(bowline.Source{Path: args[0], Config: c.String("config")}, bowline.InspectOptions{Metadata: c.Bool("metadata")})
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := bowline.Inspect(src, bowline.InspectOptions{Metadata: c.Bool("metadata")})
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -60,3 +62,29 @@ func TestMainHelp(t *testing.T) {
 		t.Errorf("got exit %d without arguments, want 0 and the help", code)
 	}
 }
+
+// A reader of the results that goes early is no error, and nothing is said about it; a full disk behind stdout is one.
+func TestClosedStdout(t *testing.T) {
+	for _, args := range [][]string{{"inspect", "--tensors", "../../testdata/checkpoints/smollm2"}, {"inspect", "--json", "../../testdata/checkpoints/smollm2"},
+		{"ties", "../../testdata/checkpoints/smollm2"}, {"hash", "../../testdata/checkpoints/smollm2"}, {"inspect", "--help"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var stderr strings.Builder
+		if code := run(append([]string{"bowline"}, args...), w, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Errorf("%v: got exit %d and %q, want 0 and nothing", args, code, stderr.String())
+		}
+		w.Close()
+		stderr.Reset()
+		if code := run(append([]string{"bowline"}, args...), full{}, &stderr); code != 74 || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("%v: got exit %d and %q, want 74", args, code, stderr.String())
+		}
+	}
+}
+
+// full is a stdout on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -53,10 +56,42 @@ func oneOf(c *cli.Context, flag string, allowed ...string) error {
 
 // printJSON prints a struct as one object.
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(harmless{w})
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// harmless writes JSON with what a terminal might obey as \u escapes, which say the same: encoding/json leaves DEL, the controls of C1 and the
+// characters that turn the direction of text as they are. Those can only be in strings. Each write has to be whole characters.
+type harmless struct{ w io.Writer }
+
+func (h harmless) Write(p []byte) (int, error) {
+	from := 0
+	var out []byte
+	for at := 0; at < len(p); {
+		if p[at] < 0x7f { // what is below space are line ends and indents
+			at++
+			continue
+		}
+		r, n := utf8.DecodeRune(p[at:])
+		if !unicode.IsPrint(r) {
+			out = append(out, p[from:at]...)
+			for _, u := range utf16.AppendRune(nil, r) {
+				out = fmt.Appendf(out, `\u%04x`, u)
+			}
+			from = at + n
+		}
+		at += n
+	}
+	text := p
+	if out != nil {
+		text = append(out, p[from:]...)
+	}
+	if _, err := h.w.Write(text); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // printError prints what went wrong as one object.

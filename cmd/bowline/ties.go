@@ -21,7 +21,7 @@ stored, and whether everything agrees. With --require the exit code is 1 if the 
 
 Example:
    bowline ties granite-3b-code/ --require consistent`,
-		Flags: common(
+		Flags: reading(
 			&cli.StringFlag{Name: "require", Usage: "`V`: tied, untied or consistent"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 			&cli.BoolFlag{Name: "digest", Usage: "add the SHA-256 of matrices that are compared, which takes longer than comparing them"},
@@ -36,7 +36,11 @@ Example:
 					return err
 				}
 			}
-			r, err := bowline.Ties(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, bowline.TiesOptions{Digest: c.Bool("digest")})
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := bowline.Ties(c.Context, src, bowline.TiesOptions{Digest: c.Bool("digest")})
 			if err != nil {
 				return err
 			}
@@ -61,12 +65,12 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 		fmt.Fprintf(w, "%-12s %s\n", g.ID, g.Verdict)
 		var said []string
 		for _, d := range g.Declared {
-			said = append(said, fmt.Sprintf("%s: %v", d.Path, d.Value))
+			said = append(said, formats.Escape(fmt.Sprintf("%s: %v", d.Path, d.Value), 400))
 		}
 		if len(said) == 0 {
 			said = append(said, "nothing explicit")
 			if g.ClassDefault != nil {
-				said = append(said, fmt.Sprintf("default %v (%s)", g.ClassDefault.Value, g.ClassDefault.Basis))
+				said = append(said, fmt.Sprintf("default %v (%s)", g.ClassDefault.Value, formats.Escape(g.ClassDefault.Basis, 400)))
 			}
 		}
 		fmt.Fprintf(w, "  declared   %s\n", strings.Join(said, ", "))
@@ -78,7 +82,7 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 			}
 		}
 		if s := g.Describe(); s != "" {
-			fmt.Fprintf(w, "  values     %s: %s\n", *g.ValueRelation, s)
+			fmt.Fprintf(w, "  values     %s: %s\n", *g.ValueRelation, formats.Escape(s, 2000))
 		} else if g.ValueRelation != nil {
 			fmt.Fprintf(w, "  values     %s\n", *g.ValueRelation)
 		}
@@ -99,7 +103,7 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 		}
 		for _, g := range r.Groups {
 			for _, n := range g.Notes {
-				fmt.Fprintf(w, "  note: %s\n", n)
+				fmt.Fprintf(w, "  note: %s\n", formats.Escape(n, 2000))
 			}
 		}
 	}
@@ -108,7 +112,7 @@ func printTies(c *cli.Context, r *bowline.TiesReport) {
 		state = "not consistent"
 	}
 	if r.Why != "" {
-		state += ": " + r.Why
+		state += ": " + formats.Escape(r.Why, 2000)
 	}
 	fmt.Fprintln(w, state)
 }
@@ -119,5 +123,5 @@ var readings = map[convert.Reading]string{
 	convert.ReadUntied: "untied: the stored head is the head",
 	convert.ReadRandom: "random: a matrix that is not stored is made up",
 	convert.ReadFails:  "fails",
-	"":                 "does not read it",
+	"":                 "not known to read it",
 }

@@ -23,7 +23,7 @@ The class of the reference chooses the gates; it is inferred, and printed.
 
 Example:
    bowline verify granite.gguf --against granite-3b-code/`,
-		Flags: common(
+		Flags: reading(
 			&cli.StringFlag{Name: "against", Usage: "`REF`: a checkpoint or recorded logits"},
 			tokensFlag(), precisionFlag(),
 			&cli.StringFlag{Name: "class", Usage: "tolerance class `C`: S, A, B, C, D:TYPE, E or Q (default: inferred)"},
@@ -43,7 +43,11 @@ Example:
 				return err
 			}
 			o.Class = c.String("class")
-			r, err := bowline.Verify(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, bowline.Source{Path: c.String("against")}, o)
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := bowline.Verify(c.Context, src, bowline.Source{Path: c.String("against"), Bounds: src.Bounds}, o)
 			if err != nil {
 				return err
 			}
@@ -70,7 +74,7 @@ five best tokens of each.
 
 Example:
    bowline logits granite-3b-code/ --tokens 1,2,3 -o logits.safetensors`,
-		Flags: common(
+		Flags: reading(
 			tokensFlag(), precisionFlag(),
 			&cli.BoolFlag{Name: "hidden", Usage: "write the hidden states too"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE`.safetensors or .npy"},
@@ -88,7 +92,11 @@ Example:
 				return err
 			}
 			o.Hidden = c.Bool("hidden")
-			r, err := bowline.Logits(c.Context, bowline.Source{Path: args[0], Config: c.String("config")}, c.String("output"), c.Bool("force"), o)
+			src, err := source(c, args[0])
+			if err != nil {
+				return err
+			}
+			r, err := bowline.Logits(c.Context, src, c.String("output"), c.Bool("force"), o)
 			if err != nil {
 				return err
 			}

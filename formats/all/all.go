@@ -29,14 +29,32 @@ const headBytes = 4096
 // bytes say; its name counts only where they say nothing, so that an empty or damaged file is explained by the format that it should
 // be of.
 func Open(fsys fsio.FS, path string) (*formats.Checkpoint, error) {
+	return OpenWithin(fsys, path, formats.ReadBounds{})
+}
+
+// OpenWithin is Open with other bounds than the defaults. The checkpoint remembers them.
+func OpenWithin(fsys fsio.FS, path string, b formats.ReadBounds) (c *formats.Checkpoint, err error) {
 	st, err := fsys.Stat(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
+	o := opener{fsys, b}
 	if st.IsDir() {
-		return openDir(fsys, path)
+		c, err = o.dir(path)
+	} else {
+		c, err = o.file(filepath.Dir(path), filepath.Base(path))
 	}
-	return openFile(fsys, filepath.Dir(path), filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	c.Bounds = b
+	return c, nil
+}
+
+// opener is where files are opened, and how much is read of them.
+type opener struct {
+	fs     fsio.FS
+	bounds formats.ReadBounds
 }
 
 // unreadable is the error for an operand that cannot be opened.
@@ -50,20 +68,20 @@ func unreadable(path string, err error) error {
 	return formats.Errorf(formats.IO, "%w", err).At(path, -1)
 }
 
-func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
+func (o opener) file(dir, name string) (*formats.Checkpoint, error) {
 	if _, ok := index.Weights(name); ok {
-		return openIndex(fsys, dir, name)
+		return o.index(dir, name)
 	}
 	if name == raw.Manifest {
-		return explained(fsys, raw.Format, dir, nil, name)
+		return o.open(raw.Format, dir, nil, name)
 	}
-	head, size, err := readHead(fsys, filepath.Join(dir, name))
+	head, size, err := readHead(o.fs, filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range Formats {
 		if f.Sniff(head, size) {
-			return openSet(fsys, f, dir, name)
+			return o.set(f, dir, name)
 		}
 	}
 	if err := foreign(filepath.Join(dir, name), head); err != nil {
@@ -71,7 +89,7 @@ func openFile(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
 	}
 	for _, f := range Formats {
 		if strings.HasSuffix(name, f.Suffix) || f.Name == pytorch.Format.Name && slices.Contains(torch, filepath.Ext(name)) {
-			return openSet(fsys, f, dir, name)
+			return o.set(f, dir, name)
 		}
 	}
 	return nil, formats.Errorf(formats.Magic, "got % x at the start, want a file of safetensors, PyTorch, GGUF or numpy", head[:min(len(head), 8)]).
@@ -99,35 +117,35 @@ func readHead(fsys fsio.FS, path string) (head []byte, size int64, err error) {
 	return head, st.Size(), nil
 }
 
-// openSet opens a file, or the whole set if it is a shard: by the index beside it that lists the file, else by the names of its siblings.
-func openSet(fsys fsio.FS, f formats.Format, dir, name string) (*formats.Checkpoint, error) {
+// set opens a file, or the whole set if it is a shard: by the index beside it that lists the file, else by the names of its siblings.
+func (o opener) set(f formats.Format, dir, name string) (*formats.Checkpoint, error) {
 	files := f.Siblings(name)
 	list := ""
 	if files != nil {
 		list = f.IndexName(stem(f, name))
 	}
-	if list != "" && exists(fsys, dir, list) {
-		listed, err := index.Shards(fsys, dir, list)
+	if list != "" && exists(o.fs, dir, list) {
+		listed, err := index.ShardsWithin(o.fs, dir, list, o.bounds)
 		if err != nil {
 			return nil, err
 		}
 		if slices.Contains(listed, name) {
-			return explained(fsys, f, dir, nil, list)
+			return o.open(f, dir, nil, list)
 		}
 	}
-	if other := listing(fsys, f, dir, name); other != "" {
-		return explained(fsys, f, dir, nil, other)
+	if other := o.listing(f, dir, name); other != "" {
+		return o.open(f, dir, nil, other)
 	}
 	if files == nil {
 		files = []string{name}
 	}
-	return explained(fsys, f, dir, files, "")
+	return o.open(f, dir, files, "")
 }
 
 // listing is an index in dir that lists a file whatever the file is called: shards are also numbered from 0, or not numbered. An index
 // that cannot be read does not concern a file that is whole without it.
-func listing(fsys fsio.FS, f formats.Format, dir, name string) string {
-	names, err := regular(fsys, dir)
+func (o opener) listing(f formats.Format, dir, name string) string {
+	names, err := regular(o.fs, dir)
 	if err != nil {
 		return ""
 	}
@@ -136,7 +154,7 @@ func listing(fsys fsio.FS, f formats.Format, dir, name string) string {
 		if !ok || !strings.HasSuffix(of, f.Suffix) {
 			continue
 		}
-		if listed, err := index.Shards(fsys, dir, list); err == nil && slices.Contains(listed, name) {
+		if listed, err := index.ShardsWithin(o.fs, dir, list, o.bounds); err == nil && slices.Contains(listed, name) {
 			return list
 		}
 	}
@@ -151,14 +169,14 @@ func stem(f formats.Format, name string) string {
 	return name[:len(name)-len("-00001-of-00001")-len(f.Suffix)]
 }
 
-func openIndex(fsys fsio.FS, dir, name string) (*formats.Checkpoint, error) {
+func (o opener) index(dir, name string) (*formats.Checkpoint, error) {
 	of, _ := index.Weights(name)
 	for _, f := range Formats {
 		if strings.HasSuffix(of, f.Suffix) {
-			return explained(fsys, f, dir, nil, name)
+			return o.open(f, dir, nil, name)
 		}
 	}
-	if !exists(fsys, dir, name) {
+	if !exists(o.fs, dir, name) {
 		return nil, unreadable(filepath.Join(dir, name), fs.ErrNotExist)
 	}
 	return nil, unbuilt(filepath.Join(dir, name), "this is the index of files of another format")
@@ -168,10 +186,14 @@ func unbuilt(path, what string) error {
 	return formats.Errorf(formats.Unsupported, "%s, which is not read", what).At(path, -1)
 }
 
-// explained opens files. Where one of them is none of the format at all, the error says what it is: a shard may be a Git LFS
+// open opens files. Where one of them is none of the format at all, the error says what it is: a shard may be a Git LFS
 // pointer as well as the file that the user named.
-func explained(fsys fsio.FS, f formats.Format, dir string, files []string, list string) (*formats.Checkpoint, error) {
-	c, err := f.Open(fsys, formats.Set{Dir: dir, Files: files, Index: list})
+func (o opener) open(f formats.Format, dir string, files []string, list string) (*formats.Checkpoint, error) {
+	if most := o.bounds.Of(formats.ShardsBound); int64(len(files)) > most {
+		return nil, formats.Errorf(formats.Limit, "got a set of %d files, want at most %d", len(files), most).At(filepath.Join(dir, files[0]), -1).
+			Hinted("%s", formats.ShardsBound.Hint(int64(len(files))))
+	}
+	c, err := f.Open(o.fs, formats.Set{Dir: dir, Files: files, Index: list, Bounds: o.bounds})
 	if err == nil {
 		return c, nil
 	}
@@ -183,7 +205,7 @@ func explained(fsys fsio.FS, f formats.Format, dir string, files []string, list 
 		}
 		switch e.Code {
 		case formats.Magic, formats.Limit, formats.Trunc, formats.JSON, formats.UTF8:
-			if head, size, err := readHead(fsys, e.Path); err == nil && !f.Sniff(head, size) && filepath.Base(e.Path) != list {
+			if head, size, err := readHead(o.fs, e.Path); err == nil && !f.Sniff(head, size) && filepath.Base(e.Path) != list {
 				if is := foreign(e.Path, head); is != nil {
 					out = append(out, is)
 					told[e.Path] = true

@@ -23,9 +23,9 @@ type candidate struct {
 	what   string // where format is nil
 }
 
-// openDir opens the first set of weights of a directory, in the order in which the command line's manual lists them.
-func openDir(fsys fsio.FS, dir string) (*formats.Checkpoint, error) {
-	names, err := regular(fsys, dir)
+// dir opens the first set of weights of a directory, in the order in which the command line's manual lists them.
+func (o opener) dir(dir string) (*formats.Checkpoint, error) {
+	names, err := regular(o.fs, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +41,12 @@ func openDir(fsys fsio.FS, dir string) (*formats.Checkpoint, error) {
 	if first.format == nil {
 		return nil, unbuilt(filepath.Join(dir, first.name), first.what)
 	}
-	c, err := explained(fsys, *first.format, dir, first.files, first.index)
+	c, err := o.open(*first.format, dir, first.files, first.index)
 	if err != nil {
 		return nil, err
 	}
 	for _, other := range sets[1:] {
-		if other.complete(fsys, dir, names, c.Files) {
+		if o.complete(other, dir, names, c.Files) {
 			c.Notes = append(c.Notes, formats.Note{Subject: first.name, Decision: "opened", Because: other.name + " is a complete set too, and is not read",
 				Warn: true})
 		}
@@ -186,14 +186,14 @@ func groups(f *formats.Format, names []string) []candidate {
 	return out
 }
 
-// complete reports whether all files of the set are there and some of them are not in opened.
-func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []formats.File) bool {
+// complete reports whether all files of a set are there and some of them are not in opened.
+func (o opener) complete(c candidate, dir string, names []string, opened []formats.File) bool {
 	files := c.files
 	if c.format == nil {
 		files = []string{c.name}
 	}
 	if c.index == raw.Manifest {
-		ck, err := c.format.Open(fsys, formats.Set{Dir: dir, Index: c.index})
+		ck, err := c.format.Open(o.fs, formats.Set{Dir: dir, Index: c.index, Bounds: o.bounds})
 		if err != nil || ck.Close() != nil {
 			return false
 		}
@@ -203,13 +203,13 @@ func (c candidate) complete(fsys fsio.FS, dir string, names []string, opened []f
 		}
 	} else if c.index != "" {
 		var err error
-		if files, err = index.Shards(fsys, dir, c.index); err != nil {
+		if files, err = index.ShardsWithin(o.fs, dir, c.index, o.bounds); err != nil {
 			return false
 		}
 	}
 	other := false
 	for _, name := range files {
-		if !slices.Contains(names, name) || !exists(fsys, dir, name) {
+		if !slices.Contains(names, name) || !exists(o.fs, dir, name) {
 			return false
 		}
 		other = other || !slices.ContainsFunc(opened, func(f formats.File) bool { return f.Path == name })

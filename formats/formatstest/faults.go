@@ -52,6 +52,7 @@ func Faults(t *testing.T, f formats.Format) {
 					where := fmt.Sprintf("operation %d (%s)", k, fault.Hit())
 					w.check(t, where, mem, err, m.err)
 				}
+				t.Logf("%d faults", clean.Ops())
 			})
 		}
 	}

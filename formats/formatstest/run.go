@@ -269,6 +269,7 @@ func runTruncation(t *testing.T, f formats.Format) {
 		}
 		check(t, err, int64(n))
 	}
+	t.Logf("%d cuts, none accepted", len(whole))
 }
 
 // runFlips flips each bit of the parts that are no tensor data. The result may be well-formed; then its tensors must be inside the
@@ -276,8 +277,10 @@ func runTruncation(t *testing.T, f formats.Format) {
 func runFlips(t *testing.T, f formats.Format) {
 	_, l, whole := small(t, f)
 	name := l.Files[0].Path
+	flips := 0
 	for _, p := range l.Files[0].Parts {
 		for bit := range 8 * p.Size {
+			flips++
 			b := bytes.Clone(whole)
 			b[p.Offset+bit/8] ^= 1 << (bit % 8)
 			c, err := open(f, name, b)
@@ -295,6 +298,7 @@ func runFlips(t *testing.T, f formats.Format) {
 			c.Close()
 		}
 	}
+	t.Logf("%d bits flipped", flips)
 }
 
 // open opens one file in memory.

@@ -19,7 +19,7 @@ type FS interface {
 	Open(name string) (File, error)
 	// Create makes a new file for reading and writing, mode 0666 before umask. An existing name is fs.ErrExist.
 	Create(name string) (File, error)
-	// OpenRW opens an existing regular file for reading and writing.
+	// OpenRW opens an existing regular file for reading and writing. A symbolic link is an error: what it leads to is somebody else's.
 	OpenRW(name string) (File, error)
 	// Mkdir makes a directory, mode 0777 before umask.
 	Mkdir(name string) error
@@ -40,7 +40,8 @@ type FS interface {
 	// ReadDir lists a directory, sorted by name.
 	ReadDir(name string) ([]fs.DirEntry, error)
 	// Lock takes an exclusive lock named by the file name (made if absent) and returns ErrLocked if another process, or
-	// another caller in this one, has it. Close releases the lock and removes the file.
+	// another caller in this one, has it. Close releases the lock and removes the file. A symbolic link, or anything else that is
+	// no regular file, is an error.
 	Lock(name string) (io.Closer, error)
 	// Free is the number of bytes that an ordinary user may still write below the directory.
 	Free(dir string) (int64, error)

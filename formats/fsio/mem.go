@@ -20,6 +20,8 @@ import (
 type Mem struct {
 	// Space is what Free reports minus the bytes in use, and the bound beyond which files do not grow; 0 is no bound.
 	Space int64
+	// Fold says that names which differ in case alone are one, as on Windows and macOS. What is made keeps its spelling.
+	Fold bool
 
 	mu     sync.Mutex
 	root   *node
@@ -81,6 +83,7 @@ func (m *Mem) find(name string, follow bool) (dir *node, base string, n *node, e
 		if dir.kind != fs.ModeDir {
 			return nil, "", nil, syscall.ENOTDIR
 		}
+		part = m.spelled(dir, part)
 		n = dir.entries[part]
 		switch {
 		case n == nil && len(todo) == 0:
@@ -106,6 +109,18 @@ func (m *Mem) find(name string, follow bool) (dir *node, base string, n *node, e
 	return nil, "", n, nil
 }
 
+// spelled is how a directory spells a name.
+func (m *Mem) spelled(dir *node, name string) string {
+	if m.Fold && dir.entries[name] == nil {
+		for other := range dir.entries {
+			if strings.EqualFold(other, name) {
+				return other
+			}
+		}
+	}
+	return name
+}
+
 // get is find for names that must exist.
 func (m *Mem) get(op, name string, follow bool) (*node, error) {
 	_, _, n, err := m.find(name, follow)
@@ -124,7 +139,7 @@ func (m *Mem) OpenRW(name string) (File, error) { return m.open(name, true) }
 func (m *Mem) open(name string, rw bool) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n, err := m.get("open", name, true)
+	n, err := m.get("open", name, !rw)
 	if err != nil {
 		return nil, err
 	}
@@ -285,6 +300,9 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 		if n, err = m.add("lock", name, 0); err != nil {
 			return nil, err
 		}
+	}
+	if n.kind != 0 {
+		return nil, failed("lock", name, errIrregular)
 	}
 	if m.locked[n] {
 		return nil, ErrLocked

@@ -57,6 +57,7 @@ func (m *Mem) place(name string, kind fs.FileMode) *node {
 		if i == len(parts)-1 {
 			want = kind
 		}
+		p = m.spelled(at, p)
 		next := at.entries[p]
 		if next == nil {
 			next = m.node(want)
@@ -108,7 +109,7 @@ func (m *Mem) Clone() *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.image().replay(nil, nil)
-	s.Space = m.Space
+	s.Space, s.Fold = m.Space, m.Fold
 	return s
 }
 

@@ -18,7 +18,7 @@ var errIrregular = errors.New("not a regular file")
 func (OS) Open(name string) (File, error) { return open(name, os.O_RDONLY) }
 
 // OpenRW opens for reading and writing.
-func (OS) OpenRW(name string) (File, error) { return open(name, os.O_RDWR) }
+func (OS) OpenRW(name string) (File, error) { return open(name, os.O_RDWR|noFollow) }
 
 // Create makes a file. O_EXCL does not follow a symbolic link either.
 func (OS) Create(name string) (File, error) {
@@ -32,7 +32,7 @@ func (OS) Create(name string) (File, error) {
 func open(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag|openFlags, 0)
 	if err != nil {
-		return nil, err
+		return nil, followed(flag, err)
 	}
 	// Asked of the open descriptor: the name may mean something else by now.
 	st, err := f.Stat()
@@ -46,6 +46,15 @@ func open(name string, flag int) (File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return osFile{f}, nil
+}
+
+// followed says what ELOOP means where links are not followed.
+func followed(flag int, err error) error {
+	var p *fs.PathError
+	if flag&noFollow != 0 && errors.Is(err, syscall.ELOOP) && errors.As(err, &p) {
+		p.Err = errIrregular
+	}
+	return err
 }
 
 func (OS) Mkdir(name string) error                    { return os.Mkdir(name, 0o777) }
@@ -83,9 +92,16 @@ func (OS) SyncDir(name string) error { return syncDir(name) }
 // The system releases it if the process dies; the file that is left then does no harm.
 func (OS) Lock(name string) (io.Closer, error) {
 	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|openFlags|noFollow, 0o666)
 		if err != nil {
-			return nil, err
+			return nil, followed(noFollow, err)
+		}
+		mine, err := f.Stat()
+		if err == nil && !mine.Mode().IsRegular() {
+			err = &fs.PathError{Op: "lock", Path: name, Err: errIrregular}
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
 		}
 		if err := lock(f); err != nil {
 			f.Close()
@@ -96,10 +112,6 @@ func (OS) Lock(name string) (io.Closer, error) {
 		}
 		// The holder before us may have removed the file between our open and our lock: then we hold a lock on a file without
 		// a name, and the next caller would hold another.
-		mine, err := f.Stat()
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
 		if named, err := os.Lstat(name); err == nil && os.SameFile(mine, named) {
 			return osLock{f, name}, nil
 		}
@@ -153,9 +165,10 @@ func Refused(err error) bool {
 	return errors.Is(err, fs.ErrPermission)
 }
 
-// Impossible reports whether an error means that there can be no such path: a file where a directory would have to be, a name too long.
+// Impossible reports whether an error means that there can be no such path: a file where a directory would have to be, something else where a file
+// would, a name too long.
 func Impossible(err error) bool {
-	for _, e := range []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EINVAL} {
+	for _, e := range []error{errIrregular, syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, syscall.ELOOP, syscall.EINVAL} {
 		if errors.Is(err, e) {
 			return true
 		}

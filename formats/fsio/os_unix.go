@@ -12,7 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const openFlags = unix.O_NONBLOCK | unix.O_NOCTTY
+const (
+	openFlags = unix.O_NONBLOCK | unix.O_NOCTTY
+	noFollow  = unix.O_NOFOLLOW
+)
 
 var refusals = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EACCES, syscall.EPERM}
 

@@ -9,7 +9,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const openFlags = 0
+// FILE_FLAG_OPEN_REPARSE_POINT, as os.OpenFile passes it on, opens a symbolic link itself, which is no regular file then.
+const (
+	openFlags = 0
+	noFollow  = windows.FILE_FLAG_OPEN_REPARSE_POINT
+)
 
 // The first four are Go's own numbers, which no Windows call returns but which tests and other layers use.
 var refusals = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, syscall.EACCES, syscall.EPERM,

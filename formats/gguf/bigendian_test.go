@@ -103,7 +103,7 @@ func TestBigEndianReadsOfAnySize(t *testing.T) {
 
 // Types whose bytes in that order are not known are listed; their data is refused, and nothing else is.
 func TestBigEndianUnknownLayouts(t *testing.T) {
-	b := bigHead(3, 3, 0).info("a", 16, 0, 256).info("b", 152, 96, 32).info("c", idF32, 160, 1).data(164)
+	b := bigHead(3, 3, 0).Info("a", 16, 0, 256).Info("b", 152, 96, 32).Info("c", idF32, 160, 1).Data(164)
 	binary.BigEndian.PutUint32(b[len(b)-4:], 0x3f800000)
 	c := openFiles(t, formatstest.OneFile(b), "m.gguf")
 	for i, want := range []string{"IQ2_XXS", "GGML_152"} {
@@ -125,8 +125,8 @@ func TestBigEndianUnknownLayouts(t *testing.T) {
 func TestSetOfBothOrders(t *testing.T) {
 	fsys := memory(t)
 	names := gguf.Format.Siblings("m-00001-of-00002.gguf")
-	put(t, fsys, names[0], append(shard(0, 2, 2, 1).info("a", idF32, 0, 1).pad(32), 0, 0, 0x80, 0x3f))
-	put(t, fsys, names[1], append(bigHead(3, 1, 1).put("split.no", uint32(u16), uint16(1)).info("b", idF32, 0, 1).pad(32), 0x3f, 0x80, 0, 0))
+	put(t, fsys, names[0], append(shard(0, 2, 2, 1).Info("a", idF32, 0, 1).Pad(32), 0, 0, 0x80, 0x3f))
+	put(t, fsys, names[1], append(bigHead(3, 1, 1).Put("split.no", uint32(u16), uint16(1)).Info("b", idF32, 0, 1).Pad(32), 0x3f, 0x80, 0, 0))
 	c := openFiles(t, fsys, names...)
 	if a, b := formatstest.Bytes(t, c, "a"), formatstest.Bytes(t, c, "b"); string(a) != string(b) {
 		t.Errorf("got % x and % x", a, b)

@@ -3,8 +3,6 @@ package gguf
 import (
 	"fmt"
 	"io"
-
-	"github.com/bowline-ml/bowline/formats"
 )
 
 // deferFrom is the length of the longest array that is read at once. A vocabulary of 128,000 tokens would be most of the time and the
@@ -20,12 +18,13 @@ type deferred struct {
 	n       uint64
 	width   int
 	big     bool
+	most    int64 // that its window had
 	where   field
 }
 
 // postpone goes past n values of a type that is no array, checking what there is to check.
 func (w *window) postpone(t uint32, n uint64) any {
-	d := &deferred{f: w.f, path: w.path, at: w.pos(), elem: t, n: n, width: w.width, big: w.big, where: w.where}
+	d := &deferred{f: w.f, path: w.path, at: w.pos(), elem: t, n: n, width: w.width, big: w.big, most: w.most, where: w.where}
 	switch t {
 	case typeString:
 		w.skipStrings(n)
@@ -76,11 +75,11 @@ func (w *window) skipStrings(n uint64) {
 		}
 		start := w.pos()
 		m := w.length()
-		if !w.checkText(m, maxString, start) {
+		if !w.checkText(m, w.longest(), start) {
 			return
 		}
-		if w.pos()+int64(m) > maxHeader {
-			w.fail(formats.Errorf(formats.Limit, "the header goes on beyond %d bytes", maxHeader), start)
+		if end := w.pos() + int64(m); end > w.most {
+			w.fail(w.beyond(end), start)
 			return
 		}
 		w.skip(int64(m))
@@ -92,7 +91,7 @@ func (d *deferred) Len() int     { return int(d.n) }
 
 // Load reads the array. It was checked; what is wrong now has changed.
 func (d *deferred) Load() (any, error) {
-	w := &window{f: d.f, path: d.path, size: d.end, width: d.width, big: d.big, base: d.at, where: d.where}
+	w := &window{f: d.f, path: d.path, size: d.end, width: d.width, big: d.big, most: d.most, base: d.at, where: d.where}
 	v := w.elements(d.elem, d.n)
 	if err := w.problem(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package gguf_test
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"runtime/metrics"
@@ -8,8 +9,12 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/gguf"
 )
+
+// seedBytes is the most that a seed has: the fuzzer spends its time on small inputs.
+const seedBytes = 16 << 10
 
 // FuzzOpen: no panic, no allocation out of proportion, every problem with a class and inside the file; what is accepted is laid out and
 // read again as the same.
@@ -21,8 +26,13 @@ func FuzzOpen(f *testing.F) {
 	for _, name := range files {
 		f.Add(read(f, filepath.Base(name)))
 	}
-	f.Add([]byte(head(1, 1).kv("general.alignment", u32, uint32(1)).info("a", 152, 0, 4).text("abcd")))
-	f.Add([]byte(head(0, 1).list("a", array, 2, uint32(array), uint64(0), uint32(boolean), uint64(1), uint8(1))))
+	for _, x := range corpus.GGUF().Cases() {
+		if x.Files == nil && len(x.Bytes) < seedBytes {
+			f.Add(x.Bytes)
+		}
+	}
+	f.Add([]byte(head(1, 1).KV("general.alignment", u32, uint32(1)).Info("a", 152, 0, 4).Text("abcd")))
+	f.Add([]byte(head(0, 1).List("a", array, 2, uint32(array), uint64(0), uint32(boolean), uint64(1), uint8(1))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		before := allocated()
 		c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
@@ -44,12 +54,17 @@ func FuzzOpen(f *testing.F) {
 
 // FuzzValues reads metadata of any bytes: what is accepted is loaded, and written as the same values.
 func FuzzValues(f *testing.F) {
-	f.Add(uint64(1), []byte(image{}.kv("k", str, "text")))
-	f.Add(uint64(2), []byte(image{}.kv("k", boolean, uint8(1)).kv("l", f64, 0.5)))
-	f.Add(uint64(1), []byte(image{}.list("k", array, 2, uint32(array), uint64(0), uint32(str), uint64(1), "x")))
-	f.Add(uint64(1), []byte(image{}.list("k", str, 5000).text(string(make([]byte, 8*5000)))))
-	f.Add(uint64(1), []byte(image{}.list("k", boolean, 5000).text(string(make([]byte, 5000)))))
-	f.Add(uint64(1), []byte(image{}.list("k", i16, 4, []int16{1, 2, 3, 4})))
+	f.Add(uint64(1), []byte(image{}.KV("k", str, "text")))
+	f.Add(uint64(2), []byte(image{}.KV("k", boolean, uint8(1)).KV("l", f64, 0.5)))
+	f.Add(uint64(1), []byte(image{}.List("k", array, 2, uint32(array), uint64(0), uint32(str), uint64(1), "x")))
+	f.Add(uint64(1), []byte(image{}.List("k", str, 5000).Text(string(make([]byte, 8*5000)))))
+	f.Add(uint64(1), []byte(image{}.List("k", boolean, 5000).Text(string(make([]byte, 5000)))))
+	f.Add(uint64(1), []byte(image{}.List("k", i16, 4, []int16{1, 2, 3, 4})))
+	for _, x := range corpus.GGUF().Cases() { // what follows the counts of a file without tensors
+		if len(x.Bytes) > 24 && len(x.Bytes) < seedBytes && binary.LittleEndian.Uint64(x.Bytes[8:]) == 0 {
+			f.Add(binary.LittleEndian.Uint64(x.Bytes[16:]), x.Bytes[24:])
+		}
+	}
 	f.Fuzz(func(t *testing.T, n uint64, b []byte) {
 		for _, start := range []image{head(0, n), headOf(2, 0, n), v1(0, uint32(n))} {
 			file := append(start, b...)
@@ -64,9 +79,14 @@ func FuzzValues(f *testing.F) {
 
 // FuzzSet reads two files as a set.
 func FuzzSet(f *testing.F) {
-	f.Add([]byte(shard(0, 2, 2, 1).info("a", idF32, 0, 4).data(32)), []byte(shard(1, 2, 2, 1).info("b", idF32, 0, 4).data(32)))
-	f.Add([]byte(shard(0, 2, 0, 0)), []byte(head(0, 2).kv("split.no", u16, uint16(1)).kv("k", u8, uint8(1))))
-	f.Add([]byte(shard(0, 2, 1, 0)), []byte(bigHead(3, 1, 1).put("split.no", uint32(u16), uint16(1)).info("b", idF32, 0, 1).data(4)))
+	f.Add([]byte(shard(0, 2, 2, 1).Info("a", idF32, 0, 4).Data(32)), []byte(shard(1, 2, 2, 1).Info("b", idF32, 0, 4).Data(32)))
+	f.Add([]byte(shard(0, 2, 0, 0)), []byte(head(0, 2).KV("split.no", u16, uint16(1)).KV("k", u8, uint8(1))))
+	f.Add([]byte(shard(0, 2, 1, 0)), []byte(bigHead(3, 1, 1).Put("split.no", uint32(u16), uint16(1)).Info("b", idF32, 0, 1).Data(4)))
+	for _, x := range corpus.GGUF().Cases() {
+		if len(x.Open) > 1 {
+			f.Add(x.Files[x.Open[0]], x.Files[x.Open[1]])
+		}
+	}
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		fsys := memory(t)
 		list := gguf.Format.Siblings("m-00001-of-00002.gguf")
@@ -109,7 +129,12 @@ func FuzzBigEndian(f *testing.F) {
 			f.Add(b[8:], uint16(3))
 		}
 	}
-	f.Add([]byte(bigHead(3, 1, 0).info("a", 6, 0, 32).data(22))[8:], uint16(1))
+	f.Add([]byte(bigHead(3, 1, 0).Info("a", 6, 0, 32).Data(22))[8:], uint16(1))
+	for _, x := range corpus.GGUF().Cases() {
+		if len(x.Bytes) > 8 && len(x.Bytes) < seedBytes && x.Bytes[4] == 0 {
+			f.Add(x.Bytes[8:], uint16(3))
+		}
+	}
 	f.Fuzz(func(t *testing.T, rest []byte, part uint16) {
 		for version := byte(1); version <= 3; version++ {
 			b := append([]byte{'G', 'G', 'U', 'F', 0, 0, 0, version}, rest...)

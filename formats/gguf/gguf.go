@@ -46,7 +46,7 @@ func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
 	if len(s.Files) == 0 {
 		panic("gguf: no files to open")
 	}
-	set := &formats.FileSet{FS: fsys, Dir: s.Dir}
+	set := &formats.FileSet{FS: fsys, Dir: s.Dir, Bounds: s.Bounds}
 	h, readers, err := read(set, s.Files)
 	if err != nil {
 		return nil, errors.Join(err, set.Close())
@@ -89,7 +89,7 @@ func read(set *formats.FileSet, files []string) (formats.Header, map[string]*sou
 			continue
 		}
 		readers[name] = &source{ReaderAt: f}
-		p, err := parse(f, name, path, size)
+		p, err := parse(f, name, path, size, set.Bounds)
 		if err != nil {
 			problems = append(problems, err)
 			continue

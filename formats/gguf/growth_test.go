@@ -32,7 +32,7 @@ func crowd(tensors, keys int) image {
 	if tensors == 0 {
 		return b
 	}
-	return b.data(32 * tensors)
+	return b.Data(32 * tensors)
 }
 
 // opening is the least time of a few that opening takes.
@@ -97,19 +97,19 @@ func TestMemory(t *testing.T) {
 	}{
 		{"keys", crowd(0, n), 4, false},
 		{"tensors", crowd(n, 0), 4, false},
-		{"empty strings", repeat(head(0, 1).list("k", str, n), image{}.put("")), 0, false},
-		{"empty strings, loaded", repeat(head(0, 1).list("k", str, n), image{}.put("")), 4, true},
-		{"strings of one byte, loaded", repeat(head(0, 1).list("k", str, n), image{}.put("a")), 4, true},
-		{"bytes, loaded", repeat(head(0, 1).list("k", u8, n), image{7}), 4, true},
-		{"empty arrays", repeat(head(0, 1).list("k", array, n), image{}.put(uint32(u8), uint64(0))), 4, false},
-		{"arrays of one byte", repeat(head(0, 1).list("k", array, n), image{}.put(uint32(u8), uint64(1), uint8(1))), 4, false},
-		{"arrays 4 deep", repeat(head(0, 1).list("k", array, n), image{}.put(uint32(array), uint64(1), uint32(array), uint64(1), uint32(str), uint64(0))), 4, false},
+		{"empty strings", repeat(head(0, 1).List("k", str, n), image{}.Put("")), 0, false},
+		{"empty strings, loaded", repeat(head(0, 1).List("k", str, n), image{}.Put("")), 4, true},
+		{"strings of one byte, loaded", repeat(head(0, 1).List("k", str, n), image{}.Put("a")), 4, true},
+		{"bytes, loaded", repeat(head(0, 1).List("k", u8, n), image{7}), 4, true},
+		{"empty arrays", repeat(head(0, 1).List("k", array, n), image{}.Put(uint32(u8), uint64(0))), 4, false},
+		{"arrays of one byte", repeat(head(0, 1).List("k", array, n), image{}.Put(uint32(u8), uint64(1), uint8(1))), 4, false},
+		{"arrays 4 deep", repeat(head(0, 1).List("k", array, n), image{}.Put(uint32(array), uint64(1), uint32(array), uint64(1), uint32(str), uint64(0))), 4, false},
 		{"private types", func() image {
 			b := head(n/8, 0)
 			for i := range n / 8 {
-				b = b.info(fmt.Sprintf("t%d", i), uint32(1000+i), 0, 0)
+				b = b.Info(fmt.Sprintf("t%d", i), uint32(1000+i), 0, 0)
 			}
-			return b.pad(32)
+			return b.Pad(32)
 		}(), 4, false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -147,11 +147,11 @@ func BenchmarkMillionTensors(b *testing.B) {
 
 // A long array is read when it is asked for, as often as it is; after the file has changed, asking is an error.
 func TestDeferred(t *testing.T) {
-	b := head(0, 2).list("k", str, 5000)
+	b := head(0, 2).List("k", str, 5000)
 	for i := range 5000 {
-		b = b.put(fmt.Sprint(i))
+		b = b.Put(fmt.Sprint(i))
 	}
-	b = b.list("n", i32, 5000, make([]int32, 5000))
+	b = b.List("n", i32, 5000, make([]int32, 5000))
 	c, err := gguf.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ const (
 	alignmentKey = "general.alignment"
 	maxAlignment = 1 << 16
 
-	maxEntries  = 1 << 20 // tensors, and metadata entries, of one file
+	maxEntries  = 1 << 20 // tensors, and metadata entries, that are written to one file
 	maxKeyBytes = 1<<16 - 1
 	maxRank     = 4
 	maxName     = 64 // bytes read; the format's text says 64, the C reader wants fewer than 64, so 63 are written
@@ -43,10 +43,10 @@ type part struct {
 // Source: gguf.md of ggml; the checks are those of gguf.cpp, and stricter where it is lax.
 
 // parse reads the header of one file and checks everything that it says against the file's size.
-func parse(f io.ReaderAt, name, path string, size int64) (*part, error) {
-	w := &window{f: f, path: path, size: size, width: 8}
+func parse(f io.ReaderAt, name, path string, size int64, b formats.ReadBounds) (*part, error) {
+	w := &window{f: f, path: path, size: size, width: 8, most: b.Of(formats.MetadataBound)}
 	p := &part{name: name, path: path, size: size, valueAt: map[string]int64{}}
-	nTensors, nKV := w.counts()
+	nTensors, nKV := w.counts(uint64(b.Of(formats.TensorsBound)))
 	if err := w.problem(); err != nil {
 		return nil, err
 	}
@@ -65,8 +65,8 @@ func parse(f io.ReaderAt, name, path string, size int64) (*part, error) {
 	return p, nil
 }
 
-// counts reads the fixed start of the file.
-func (w *window) counts() (nTensors, nKV uint64) {
+// counts reads the fixed start of the file. Neither count may be above most.
+func (w *window) counts(most uint64) (nTensors, nKV uint64) {
 	w.where = field{name: "magic"}
 	if b := w.take(4); b != nil && string(b) != magic {
 		w.fail(formats.Errorf(formats.Magic, "got % x, want % x (%q)%s", b, magic, magic, looksLike(b)), 0)
@@ -87,11 +87,11 @@ func (w *window) counts() (nTensors, nKV uint64) {
 		w.fail(formats.Errorf(formats.Version, "got %d%s, want 1, 2 or 3", v, order), 4)
 	}
 	// The smallest entries have a name of one byte; a value of one byte; no dimensions.
-	return w.count("n_tensors", 1+4+4+8), w.count("n_kv", 1+4+1)
+	return w.count("n_tensors", 1+4+4+8, most), w.count("n_kv", 1+4+1, most)
 }
 
 // count reads a number of entries that take at least a string's length and rest bytes each.
-func (w *window) count(name string, rest int) uint64 {
+func (w *window) count(name string, rest int, most uint64) uint64 {
 	w.where = field{name: name}
 	at := w.pos()
 	n := w.length()
@@ -100,8 +100,8 @@ func (w *window) count(name string, rest int) uint64 {
 		return 0
 	case n > fit:
 		w.report(formats.Errorf(formats.Limit, "got %d, but the file has room for at most %d", n, fit), at)
-	case n > maxEntries:
-		w.report(formats.Errorf(formats.Limit, "got %d, want at most %d", n, maxEntries), at)
+	case n > most:
+		w.report(formats.Errorf(formats.Limit, "got %d, want at most %d", n, most).Hinted("%s", formats.TensorsBound.Hint(int64(n))), at)
 	}
 	return n
 }

@@ -9,105 +9,42 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/gguf"
 )
 
-// odd is a file that has to be read, with what has to be noted about it and, where it matters, what it holds.
-type odd struct {
-	name     string
-	bytes    image
-	notes    []string // texts of the notes, in order
-	metadata formats.Metadata
-	tensors  []string // "name dtype shape bytes"
-}
-
-func oddFiles() []odd {
-	four := head(1, 0).info("a", idF32, 0, 4)
-	return []odd{
-		{name: "empty file ok", bytes: head(0, 0)},
-		{name: "empty, padded", bytes: head(0, 0).pad(32)},
-		{name: "empty, version 2", bytes: headOf(2, 0, 0)},
-		{name: "empty, version 1", bytes: image("GGUF").put(uint32(1), uint32(0), uint32(0))},
-		{name: "alignment 1", bytes: head(2, 1).kv("general.alignment", u32, uint32(1)).info("a", idI8, 0, 3).info("b", idF32, 3, 1).text("abcdefg"),
-			notes: []string{"alignment 1"}, metadata: formats.Metadata{{Key: "general.alignment", Value: uint32(1)}}, tensors: []string{"a I8 [3] 3", "b F32 [1] 4"}},
-		{name: "alignment 2", bytes: head(1, 1).kv("general.alignment", u32, uint32(2)).info("a", idI8, 0, 2).pad(2).text("ab"), notes: []string{"alignment 2"}},
-		{name: "alignment 4", bytes: head(1, 1).kv("general.alignment", u32, uint32(4)).info("a", idI8, 0, 4).pad(4).text("abcd"), notes: []string{"alignment 4"}},
-		{name: "alignment 8", bytes: head(1, 1).kv("general.alignment", u32, uint32(8)).info("a", idI8, 0, 8).pad(8).text("abcdefgh")},
-		{name: "alignment 65536", bytes: head(1, 1).kv("general.alignment", u32, uint32(65536)).info("a", idI8, 0, 1).pad(65536).text("a"), notes: []string{"lacks 65535 bytes"}},
-		{name: "alignment after the other keys", bytes: head(1, 2).kv("k", u8, uint8(1)).kv("general.alignment", u32, uint32(64)).info("a", idI8, 0, 64).pad(64).pad(128).text(long(64))},
-		{name: "trailing bytes", bytes: four.data(32).text("more"), notes: []string{"4 bytes after the end"}},
-		{name: "trailing bytes without tensors", bytes: head(0, 0).pad(32).text("more"), notes: []string{"4 bytes after the end"}},
-		{name: "missing padding", bytes: four.data(16), notes: []string{"lacks 16 bytes of padding"}, tensors: []string{"a F32 [4] 16"}},
-		{name: "scalar", bytes: head(1, 0).info("a", idF32, 0).data(32), tensors: []string{"a F32 [] 4"}},
-		{name: "no elements", bytes: head(2, 0).info("a", idF32, 0, 0, 3).info("b", idF32, 0, 4).data(32), tensors: []string{"a F32 [3 0] 0", "b F32 [4] 16"}},
-		{name: "no elements, then missing padding", bytes: head(2, 0).info("b", idF32, 0, 4).info("a", idF32, 32, 0).data(16),
-			notes: []string{"lacks 16 bytes"}, tensors: []string{"b F32 [4] 16", "a F32 [0] 0"}},
-		{name: "no elements of 2^126", bytes: head(1, 0).info("a", idF32, 0, 1<<63-1, 0, 1<<63-1).pad(32), tensors: []string{"a F32 [9223372036854775807 0 9223372036854775807] 0"}},
-		{name: "no elements and no data at all", bytes: head(1, 0).info("a", idF32, 0, 0), notes: []string{"lacks 7 bytes"}},
-		{name: "name of 64 bytes", bytes: head(1, 0).info(long(64), idI8, 0, 1).data(32), notes: []string{"refuses a name of 64"}},
-		{name: "shape is outermost first", bytes: head(1, 0).info("a", idI8, 0, 8, 4, 2, 1).data(64), tensors: []string{"a I8 [1 2 4 8] 64"}},
-		// block sizes that gguf-py gets wrong or does not know; gguf.cpp of llama.cpp takes this file
-		{name: "Q8_1 and Q2_0", bytes: head(3, 0).info("a", 9, 0, 64).info("b", 42, 96, 128).info("c", idF32, 160, 8).data(192),
-			tensors: []string{"a Q8_1 [64] 72", "b Q2_0 [128] 36", "c F32 [8] 32"}},
-
-		{name: "private type", bytes: head(2, 0).info("a", 152, 0, 32).info("b", idF32, 64, 4).data(96), notes: []string{"ik_llama.cpp calls it IQ5_KS"},
-			tensors: []string{"a GGML_152 [32] 64", "b F32 [4] 16"}},
-		{name: "private type, twice, at the end", bytes: head(2, 0).info("a", 300, 0, 32).info("b", 300, 64, 32).data(80), notes: []string{"row-interleaved"},
-			tensors: []string{"a GGML_300 [32] 64", "b GGML_300 [32] 16"}},
-		{name: "type COUNT", bytes: head(1, 0).info("a", 43, 0, 32).data(20), notes: []string{"type 43 is unknown"}, tensors: []string{"a GGML_43 [32] 20"}},
-
-		{name: "key with a space", bytes: head(0, 1).kv("a key", u8, uint8(1)), metadata: formats.Metadata{{Key: "a key", Value: uint8(1)}}},
-		{name: "empty string and empty arrays", bytes: head(0, 4).kv("a", str, "").list("b", str, 0).list("c", f64, 0).list("d", array, 0),
-			metadata: formats.Metadata{{Key: "a", Value: ""}, {Key: "b", Value: []string{}}, {Key: "c", Value: []float64{}}, {Key: "d", Value: []any{}}}},
-		{name: "string is not UTF-8", bytes: head(0, 1).kv("a", str, "\xff\x00\xfe"), metadata: formats.Metadata{{Key: "a", Value: "\xff\x00\xfe"}}},
-		{name: "arrays 4 deep, of several types", bytes: head(0, 1).list("a", array, 3,
-			uint32(array), uint64(2), uint32(array), uint64(1), uint32(str), uint64(1), "x", uint32(u8), uint64(2), uint8(1), uint8(2),
-			uint32(array), uint64(0), uint32(boolean), uint64(1), uint8(1)),
-			metadata: formats.Metadata{{Key: "a", Value: []any{[]any{[]any{[]string{"x"}}, []uint8{1, 2}}, []any{}, []bool{true}}}}},
-		{name: "a string over several pieces", bytes: head(0, 2).kv("a", str, long(3<<20)).kv("b", u8, uint8(1)),
-			metadata: formats.Metadata{{Key: "a", Value: long(3 << 20)}, {Key: "b", Value: uint8(1)}}},
-		{name: "long strings in an array", bytes: head(0, 1).list("a", str, 4, "x", long(1<<20-30), long(2<<20), ""),
-			metadata: formats.Metadata{{Key: "a", Value: []string{"x", long(1<<20 - 30), long(2 << 20), ""}}}},
-		{name: "split.count 0 as merged files have", bytes: head(0, 1).kv("split.count", u16, uint16(0)), metadata: formats.Metadata{}},
-		{name: "split.count 1", bytes: head(0, 1).kv("split.count", u16, uint16(1)), metadata: formats.Metadata{}},
-	}
-}
-
+// TestOdd reads odd files within their limits, as what they are, and writes them again. A set has nothing more to be said of it.
 func TestOdd(t *testing.T) {
-	for _, x := range append(oddFiles(), moreOdd()...) {
-		t.Run(x.name, func(t *testing.T) {
-			c, err := gguf.Format.Open(formatstest.OneFile(x.bytes), formats.Set{Dir: "/", Files: []string{"m.gguf"}})
-			if err != nil {
-				t.Fatal(err)
+	formatstest.Read(t, gguf.Format, corpus.GGUF().Odd, func(t *testing.T, c *formats.Checkpoint, x corpus.Case) {
+		if x.Reads == nil {
+			return
+		}
+		if len(c.Notes) != len(x.Reads.Notes) {
+			t.Fatalf("got notes %v, want %q", c.Notes, x.Reads.Notes)
+		}
+		for i, n := range c.Notes {
+			if !strings.Contains(n.Decision+" "+n.Because, x.Reads.Notes[i]) {
+				t.Errorf("got note %v, want %q", n, x.Reads.Notes[i])
 			}
-			defer c.Close()
-			if len(c.Notes) != len(x.notes) {
-				t.Fatalf("got notes %v, want %q", c.Notes, x.notes)
+		}
+		if x.Reads.Metadata != nil && !reflect.DeepEqual(c.Metadata, x.Reads.Metadata) {
+			t.Errorf("got metadata %v, want %v", c.Metadata, x.Reads.Metadata)
+		}
+		for i, want := range x.Reads.Tensors {
+			got := c.Tensors[i]
+			if s := fmt.Sprintf("%s %s %d %d", got.Name, got.DType, got.Shape, got.Bytes); s != want {
+				t.Errorf("got %q, want %q", s, want)
 			}
-			for i, n := range c.Notes {
-				if !strings.Contains(n.Decision+" "+n.Because, x.notes[i]) {
-					t.Errorf("got note %v, want %q", n, x.notes[i])
-				}
-			}
-			if x.metadata != nil && !reflect.DeepEqual(c.Metadata, x.metadata) {
-				t.Errorf("got metadata %v, want %v", c.Metadata, x.metadata)
-			}
-			for i, want := range x.tensors {
-				got := c.Tensors[i]
-				if s := fmt.Sprintf("%s %s %d %d", got.Name, got.DType, got.Shape, got.Bytes); s != want {
-					t.Errorf("got %q, want %q", s, want)
-				}
-			}
-			again(t, c)
-		})
-	}
+		}
+		again(t, c)
+	})
 }
 
 func TestExtraKeysOfALaterShard(t *testing.T) {
 	fsys := memory(t)
 	names := gguf.Format.Siblings("m-00001-of-00002.gguf")
 	put(t, fsys, names[0], shard(0, 2, 0, 0))
-	put(t, fsys, names[1], head(0, 2).kv("split.no", u16, uint16(1)).kv("k", u8, uint8(1)))
+	put(t, fsys, names[1], head(0, 2).KV("split.no", u16, uint16(1)).KV("k", u8, uint8(1)))
 	c, err := gguf.Format.Open(fsys, formats.Set{Dir: "/", Files: names})
 	if err != nil {
 		t.Fatal(err)
@@ -168,15 +105,15 @@ func again(t *testing.T, c *formats.Checkpoint) {
 func vocabulary() image {
 	const tokens, merges = 262144, 500000
 	b := make(image, 0, 24<<20)
-	b = append(b, head(0, 4)...).list("tokens", str, tokens)
+	b = append(b, head(0, 4)...).List("tokens", str, tokens)
 	for i := range tokens {
-		b = b.put(fmt.Sprintf("token%d", i))
+		b = b.Put(fmt.Sprintf("token%d", i))
 	}
-	b = b.list("merges", str, merges)
+	b = b.List("merges", str, merges)
 	for i := range merges {
-		b = b.put(fmt.Sprintf("tok en%d", i))
+		b = b.Put(fmt.Sprintf("tok en%d", i))
 	}
-	return b.list("scores", f32, tokens, make([]float32, tokens)).list("types", i32, tokens, make([]int32, tokens))
+	return b.List("scores", f32, tokens, make([]float32, tokens)).List("types", i32, tokens, make([]int32, tokens))
 }
 
 func TestVocabulary(t *testing.T) {
@@ -209,7 +146,7 @@ func TestVocabulary(t *testing.T) {
 	if n := testing.AllocsPerRun(1, func() { open() }); n > 200 {
 		t.Errorf("got %.0f allocations, want at most 200", n)
 	}
-	if files := rewrite(t, c); string(files["m.gguf"]) != string(b.pad(32)) {
+	if files := rewrite(t, c); string(files["m.gguf"]) != string(b.Pad(32)) {
 		t.Error("written with other bytes")
 	}
 }

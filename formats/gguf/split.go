@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
 )
@@ -21,22 +21,25 @@ const (
 // maxShards bounds the files of one set.
 const maxShards = 10000
 
-var shardPattern = regexp.MustCompile(`^(.*)-(\d{5})-of-(\d{5})\.gguf$`)
-
 // siblings lists the set that a name like "x-00002-of-00003.gguf" belongs to.
 func siblings(name string) []string {
-	m := shardPattern.FindStringSubmatch(name)
-	if m == nil {
+	const tail = "-00000-of-00000"
+	rest, ok := strings.CutSuffix(name, ".gguf")
+	if !ok || len(rest) < len(tail) {
 		return nil
 	}
-	i, _ := strconv.Atoi(m[2])
-	n, _ := strconv.Atoi(m[3])
+	stem, at := rest[:len(rest)-len(tail)], rest[len(rest)-len(tail):]
+	if at[0] != '-' || at[6:10] != "-of-" || strings.Trim(at[1:6]+at[10:], "0123456789") != "" {
+		return nil
+	}
+	i, _ := strconv.Atoi(at[1:6])
+	n, _ := strconv.Atoi(at[10:])
 	if i < 1 || i > n || n > maxShards {
 		return nil
 	}
 	out := make([]string, n)
 	for i := range out {
-		out[i] = numbered(m[1], i, n)
+		out[i] = numbered(stem, i, n)
 	}
 	return out
 }

@@ -52,7 +52,7 @@ func (w *window) entryBytes(t uint32) int {
 func (w *window) value(t uint32) any {
 	switch t {
 	case typeString:
-		return w.text(maxString)
+		return w.text(w.longest())
 	case typeArray:
 		return w.array()
 	}
@@ -115,8 +115,9 @@ func (w *window) array() any {
 		case n > uint64(w.left())/uint64(w.entryBytes(t)):
 			w.fail(formats.Errorf(formats.Bounds, "got %d elements, but the file has %d more bytes", n, w.left()), countAt)
 			return nil
-		case n > uint64(max(0, maxHeader-w.pos()))/uint64(w.entryBytes(t)):
-			w.fail(formats.Errorf(formats.Limit, "got %d elements: the header would go on beyond %d bytes", n, maxHeader), countAt)
+		case n > uint64(max(0, w.most-w.pos()))/uint64(w.entryBytes(t)):
+			w.fail(formats.Errorf(formats.Limit, "got %d elements: the header would go on beyond %d bytes", n, w.most).
+				Hinted("%s", formats.MetadataBound.Hint(w.pos()+int64(n)*int64(w.entryBytes(t)))), countAt)
 			return nil
 		}
 		var done any
@@ -224,7 +225,7 @@ func (w *window) strings(n uint64) []string {
 		if end == w.at { // a string that goes on in the next piece, or has no place in the file
 			start := w.pos()
 			m := w.length()
-			if !w.checkText(m, maxString, start) {
+			if !w.checkText(m, w.longest(), start) {
 				return nil
 			}
 			out = append(out, string(w.take(int(m))))

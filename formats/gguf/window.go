@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxHeader bounds what is read of one file before its tensor data. The largest known vocabularies need about 30 MiB.
+	// maxHeader is the most that is written of one file before its tensor data. What is read, formats.ReadBounds says.
 	maxHeader = 256 << 20
-	// maxString bounds one string; a whole tokenizer.json (33 MB for Gemma 3) may be carried in one.
+	// maxString is the longest string, unless the header may have more than four times that.
 	maxString = 64 << 20
 	// pieceBytes is how much is read at a time: at first few, because most shards have a short header.
 	firstPiece, pieceBytes = 64 << 10, 1 << 20
@@ -26,6 +26,7 @@ type window struct {
 	size  int64 // of the file
 	width int   // bytes of a count: 8, in version 1 only 4
 	big   bool  // numbers have their most significant byte first
+	most  int64 // bytes of the header
 
 	buf  []byte // the bytes of the file from base
 	base int64
@@ -99,11 +100,11 @@ func (w *window) ensure(n int) bool {
 		w.fail(formats.Errorf(formats.Trunc, "got %d bytes, want %d: the file ends too early", w.left(), n), w.pos())
 		return false
 	}
-	if w.pos()+int64(n) > maxHeader {
-		w.fail(formats.Errorf(formats.Limit, "the header goes on beyond %d bytes", maxHeader), w.pos())
+	if end := w.pos() + int64(n); end > w.most {
+		w.fail(w.beyond(end), w.pos())
 		return false
 	}
-	size := int(min(int64(max(n, firstPiece, min(4*cap(w.buf), pieceBytes))), w.left()))
+	size := int(min(int64(max(n, firstPiece, min(4*cap(w.buf), pieceBytes))), w.left(), w.most-w.pos()))
 	next := w.buf[:0]
 	if cap(next) < size {
 		next = make([]byte, 0, size)
@@ -122,6 +123,14 @@ func (w *window) ensure(n int) bool {
 	w.buf = next
 	return true
 }
+
+// beyond is the error for a header that goes on to end at least.
+func (w *window) beyond(end int64) *formats.Error {
+	return formats.Errorf(formats.Limit, "the header goes on beyond %d bytes", w.most).Hinted("%s", formats.MetadataBound.Hint(end))
+}
+
+// longest is the length of the longest string.
+func (w *window) longest() int64 { return max(maxString, w.most/4) }
 
 // take gives the next n bytes, valid until the next read.
 func (w *window) take(n int) []byte {
@@ -164,7 +173,7 @@ func (w *window) length() uint64 {
 }
 
 // text reads a string of at most limit bytes.
-func (w *window) text(limit int) string {
+func (w *window) text(limit int64) string {
 	start := w.pos()
 	n := w.length()
 	if !w.checkText(n, limit, start) {
@@ -174,13 +183,17 @@ func (w *window) text(limit int) string {
 }
 
 // checkText judges the length of a string whose bytes are next and whose length field is at start.
-func (w *window) checkText(n uint64, limit int, start int64) bool {
+func (w *window) checkText(n uint64, limit, start int64) bool {
 	switch {
 	case w.err != nil:
 	case n > uint64(w.left()):
 		w.fail(formats.Errorf(formats.Bounds, "got a length of %d, but the file has %d more bytes", n, w.left()), start)
 	case n > uint64(limit):
-		w.fail(formats.Errorf(formats.Limit, "got a length of %d, want at most %d", n, limit), start)
+		e := formats.Errorf(formats.Limit, "got a length of %d, want at most %d", n, limit)
+		if limit >= maxString { // else it is a name, whose length the format limits
+			e = e.Hinted("%s", formats.MetadataBound.Hint(int64(min(n, 1<<60))*4))
+		}
+		w.fail(e, start)
 	}
 	return w.err == nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/index"
 )
 
@@ -22,6 +23,11 @@ func FuzzIndex(f *testing.F) {
 		`{"metadata":{"total_size":"8","x":[[[]]]},"weight_map":{"a":"x"}} `, "{\"weight_map\":{\"\xff\":\"x\"}}",
 	} {
 		f.Add(text)
+	}
+	for _, x := range corpus.Index().Cases() {
+		if b := x.Files[x.Index]; len(b) < 16<<10 { // the fuzzer spends its time on small inputs
+			f.Add(string(b))
+		}
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		files, err := index.Shards(formatstest.OneFile([]byte(text)), "/d", "i.json")

@@ -10,12 +10,6 @@ import (
 	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
-// Limits of an index.
-const (
-	maxBytes   = 256 << 20
-	maxEntries = 1 << 20
-)
-
 // Index is what an index file says.
 type Index struct {
 	Name    string
@@ -33,8 +27,9 @@ type entry struct {
 	file int32 // into Files
 }
 
-func parse(path, name, src string) (*Index, error) {
-	p := &parser{Scanner: jsontext.New(path, src, 0), shards: map[string]int32{}}
+func parse(path, name, src string, b formats.ReadBounds) (*Index, error) {
+	p := &parser{Scanner: jsontext.New(path, src, 0), shards: map[string]int32{}, maxTensors: int(b.Of(formats.TensorsBound)),
+		maxShards: int(b.Of(formats.ShardsBound))}
 	p.Index = Index{Name: name, Bytes: int64(len(src)), at: map[string]int32{}}
 	p.object()
 	if p.Scanner.Err != nil {
@@ -51,12 +46,20 @@ type parser struct {
 	*jsontext.Scanner
 	formats.Problems
 	Index
-	shards map[string]int32 // file to files
+	shards                map[string]int32 // file to files
+	maxTensors, maxShards int
 }
 
 func (p *parser) bad(code formats.Code, at int, format string, args ...any) {
 	if !p.Full() {
 		p.Add(p.Problem(code, at, format, args...))
+	}
+}
+
+// beyond ends the scan where one more than most is found.
+func (p *parser) beyond(k formats.Bound, at int, format string, most int) {
+	if p.Fail(formats.Limit, at, format, most); p.Scanner.Err.Code == formats.Limit {
+		p.Scanner.Err = p.Scanner.Err.Hinted("%s", k.Hint(int64(most)+1))
 	}
 }
 
@@ -123,8 +126,8 @@ func (p *parser) weightMap() {
 			return
 		}
 		p.Tensor = name
-		if len(p.entries) == maxEntries {
-			p.Fail(formats.Limit, at, "got more than %d entries", maxEntries)
+		if len(p.entries) == p.maxTensors {
+			p.beyond(formats.TensorsBound, at, "got more than %d entries", p.maxTensors)
 			return
 		}
 		if p.Peek() != '"' {
@@ -149,8 +152,8 @@ func (p *parser) weightMap() {
 				p.bad(formats.BadPath, fileAt, "got \"%s\", want a file name: %s", clip(file), why)
 				continue
 			}
-			if len(p.Files) == maxShards {
-				p.Fail(formats.Limit, fileAt, "got more than %d files", maxShards)
+			if len(p.Files) == p.maxShards {
+				p.beyond(formats.ShardsBound, fileAt, "got more than %d files", p.maxShards)
 				return
 			}
 			k = int32(len(p.Files))

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// maxShards is the most files of a set.
+// maxShards is the most files that the name of one of them speaks for; of more an index has to speak.
 const maxShards = 10_000
 
 // Suffix ends the name of an index.

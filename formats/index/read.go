@@ -65,7 +65,12 @@ func Failed(path string, at int64, err error) *formats.Error {
 
 // Shards lists the files that an index names, sorted. The files need not exist.
 func Shards(fsys fsio.FS, dir, name string) ([]string, error) {
-	opened := &formats.FileSet{FS: fsys, Dir: dir}
+	return ShardsWithin(fsys, dir, name, formats.ReadBounds{})
+}
+
+// ShardsWithin is Shards with other bounds than the defaults.
+func ShardsWithin(fsys fsio.FS, dir, name string, b formats.ReadBounds) ([]string, error) {
+	opened := &formats.FileSet{FS: fsys, Dir: dir, Bounds: b}
 	defer opened.Close()
 	x, err := Read(opened, name)
 	if err != nil {
@@ -81,12 +86,13 @@ func Read(opened *formats.FileSet, name string) (*Index, error) {
 	if err != nil {
 		return nil, Absent(path, err, "")
 	}
-	if size > maxBytes {
-		return nil, formats.Errorf(formats.Limit, "got an index of %d bytes, want at most %d", size, maxBytes).At(path, 0)
+	if most := opened.Bounds.Of(formats.IndexBound); size > most {
+		return nil, formats.Errorf(formats.Limit, "got an index of %d bytes, want at most %d", size, most).At(path, 0).
+			Hinted("%s", formats.IndexBound.Hint(size))
 	}
 	src, err := Text(f, 0, size)
 	if err != nil {
 		return nil, Failed(path, 0, err)
 	}
-	return parse(path, name, src)
+	return parse(path, name, src, opened.Bounds)
 }

@@ -3,6 +3,7 @@ package pytorch
 import (
 	"encoding/binary"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -21,6 +22,7 @@ type stream struct {
 	at   int64  // of the next pickle
 	from int64  // of text
 	text string // what has been read
+	most int64  // bytes of a pickle
 }
 
 // next gives the next pickle and where it starts. One that does not end, or has an opcode that does not exist, is given as far as it was
@@ -30,10 +32,16 @@ func (s *stream) next() (src string, base int64, err *formats.Error) {
 	pos := 0 // in the pickle
 	for {
 		rest := s.text[min(s.at-s.from, int64(len(s.text))):]
-		n, done := opcode(rest[min(pos, len(rest)):])
+		n, done := opcode(rest[min(pos, len(rest)):], s.most)
+		left := s.size - s.at
 		switch {
 		case done && n == 0:
 			return rest, base, nil
+		case done && int64(pos+n) > s.most:
+			if int64(pos+n) > left { // which the machine knows to say
+				return rest, base, nil
+			}
+			return "", base, s.beyond(base, int64(pos+n))
 		case done:
 			s.at += int64(pos + n)
 			return rest[:pos+n], base, nil
@@ -41,15 +49,14 @@ func (s *stream) next() (src string, base int64, err *formats.Error) {
 			pos += n
 			continue
 		}
-		left := s.size - s.at
 		if int64(len(rest)) == left {
 			return rest, base, nil
 		}
-		if len(rest) > maxPickle {
-			return "", base, formats.Errorf(formats.Limit, "got a pickle of more than %d bytes", maxPickle).At(s.path, base)
+		if int64(len(rest)) > s.most {
+			return "", base, s.beyond(base, s.most+1)
 		}
 		// Never more than twice what the opcodes read so far have proved to be there.
-		want := min(left, max(firstRead, 2*int64(len(rest))), maxPickle+1)
+		want := min(left, max(firstRead, 2*int64(len(rest))), s.most+1)
 		text, failed := index.Text(s.f, s.at, want)
 		if failed != nil {
 			return "", base, index.Failed(s.path, s.at, failed)
@@ -58,9 +65,14 @@ func (s *stream) next() (src string, base int64, err *formats.Error) {
 	}
 }
 
-// opcode is the length of the opcode at the start of s with its argument, 0 if s does not hold enough to tell. done is STOP, or, with
-// length 0, an opcode that does not exist or has an argument that cannot be.
-func opcode(s string) (n int, done bool) {
+// beyond is the error for a pickle of need bytes at least.
+func (s *stream) beyond(base, need int64) *formats.Error {
+	return formats.Errorf(formats.Limit, "got a pickle of more than %d bytes", s.most).At(s.path, base).Hinted("%s", formats.PickleBound.Hint(need))
+}
+
+// opcode is the length of the opcode at the start of s with its argument, 0 if s does not hold enough to tell. done is STOP, or an
+// argument that is too long for a pickle of most bytes, or, with length 0, an opcode that does not exist.
+func opcode(s string, most int64) (n int, done bool) {
 	if s == "" {
 		return 0, false
 	}
@@ -71,8 +83,8 @@ func opcode(s string) (n int, done bool) {
 		}
 		copy(b[:], s[1:1+width])
 		n := binary.LittleEndian.Uint64(b[:])
-		if n > maxPickle {
-			return 0, true
+		if n > uint64(most) {
+			return 1 + width + int(min(n, math.MaxInt/2)), true
 		}
 		return 1 + width + int(n), false
 	}

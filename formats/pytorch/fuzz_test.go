@@ -11,31 +11,33 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
 
+// seedBytes is the most that a seed has: the fuzzer spends its time on small inputs.
+const seedBytes = 16 << 10
+
 // FuzzPickle runs any bytes as the pickle of an archive with one storage.
 func FuzzPickle(f *testing.F) {
-	for _, x := range odd {
-		f.Add(x.image.b[x.image.data[pkl] : x.image.data[pkl]+bytes.Index(x.image.b[x.image.data[pkl]:], []byte("PK"))])
+	for _, x := range append(corpus.Pickle().Cases(), corpus.Payload().Bad...) {
+		if p := corpus.PickleOf(x.Bytes); len(p) < seedBytes {
+			f.Add(p)
+		}
 	}
-	for _, x := range payloads("/tmp/x") {
-		s, _ := marked(x.pickle)
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) { try(t, checkpoint(string(b), sixty4).b) })
+	f.Fuzz(func(t *testing.T, b []byte) { try(t, checkpoint(string(b), sixty4).Bytes) })
 }
 
 // FuzzZip puts any bytes behind the records of a good archive: its directory and its end.
 func FuzzZip(f *testing.F) {
 	z := plain()
-	f.Add(z.b[z.dir:])
-	for _, x := range containers {
-		if len(x.Bytes) > z.dir {
-			f.Add(x.Bytes[z.dir:])
+	f.Add(z.Bytes[z.Dir:])
+	for _, x := range corpus.Zip().Bad {
+		if len(x.Bytes) > z.Dir && len(x.Bytes) < seedBytes {
+			f.Add(x.Bytes[z.Dir:])
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { try(t, append(bytes.Clone(z.b[:z.dir]), b...)) })
+	f.Fuzz(func(t *testing.T, b []byte) { try(t, append(bytes.Clone(z.Bytes[:z.Dir]), b...)) })
 }
 
 // FuzzOpen reads any bytes.
@@ -49,8 +51,15 @@ func FuzzOpen(f *testing.F) {
 			f.Add(b)
 		}
 	}
-	for _, x := range odd {
-		f.Add(x.image.b)
+	for _, g := range []corpus.Group{corpus.Pickle(), corpus.Zip(), corpus.Legacy()} {
+		for _, x := range g.Odd {
+			f.Add(x.Bytes)
+		}
+	}
+	for _, x := range corpus.Zip().Bad {
+		if len(x.Bytes) < seedBytes {
+			f.Add(x.Bytes)
+		}
 	}
 	f.Fuzz(try)
 }
@@ -97,12 +106,12 @@ func FuzzZip64(f *testing.F) {
 
 // FuzzLegacy reads any bytes behind the number that marks files from before 1.6.
 func FuzzLegacy(f *testing.F) {
-	for _, x := range relics {
+	for _, x := range corpus.Legacy().Cases() {
 		if b, ok := bytes.CutPrefix(x.Bytes, []byte(magicPickle)); ok {
 			f.Add(b)
 		}
 	}
-	f.Add(parts16().b[len(magicPickle):])
+	f.Add(parts16().Bytes[len(magicPickle):])
 	for i := 1; i <= 5; i++ {
 		b := file(f, fmt.Sprintf("legacy%d.pt", i))
 		f.Add(b[bytes.IndexByte(b, '.')+1:])
@@ -145,12 +154,12 @@ func FuzzTensors(f *testing.F) {
 			want = append(want, data)
 		}
 		z := checkpoint(state(list...), sixty4, sixty4, sixty4)
-		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
+		c, err := pytorch.Format.Open(formatstest.OneFile(z.Bytes), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if (err != nil) != wrong {
 			t.Fatalf("got %v, want it wrong: %v", err, wrong)
 		}
 		if err != nil {
-			judged(t, err, int64(len(z.b)))
+			judged(t, err, int64(len(z.Bytes)))
 			return
 		}
 		defer c.Close()
@@ -222,9 +231,9 @@ func FuzzGather(f *testing.F) {
 		if big {
 			order = "big"
 		}
-		z := archive(rec{folder + "data.pkl", state("x", rebuild(storage(class, "0", num(len(source)/item)), num(int(offset)), ints(shape...), ints(stride...)))},
-			rec{folder + "byteorder", order}, rec{folder + "data/0", string(source)}, rec{folder + "version", "3"})
-		c, err := pytorch.Format.Open(formatstest.OneFile(z.b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
+		z := archive(rec(folder+"data.pkl", state("x", rebuild(storage(class, "0", num(len(source)/item)), num(int(offset)), ints(shape...), ints(stride...)))),
+			rec(folder+"byteorder", order), rec(folder+"data/0", string(source)), rec(folder+"version", "3"))
+		c, err := pytorch.Format.Open(formatstest.OneFile(z.Bytes), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if err != nil {
 			t.Fatal(err)
 		}

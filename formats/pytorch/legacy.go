@@ -52,7 +52,7 @@ func bareStart(head string) bool {
 
 // legacyFile adds what such a file holds.
 func (c *checkpoint) legacyFile(f fsio.File, name, path string, size int64) {
-	s := &stream{f: f, path: path, size: size}
+	s := &stream{f: f, path: path, size: size, most: c.bounds.Of(formats.PickleBound)}
 	l, err := s.prologue()
 	if err != nil {
 		c.Add(err)
@@ -64,7 +64,7 @@ func (c *checkpoint) legacyFile(f fsio.File, name, path string, size int64) {
 		return
 	}
 	p := pickled{path: path, field: objectField, base: base}
-	m := &machine{src: src, legacy: l}
+	m := &machine{src: src, bounds: c.bounds, legacy: l}
 	w := &walk{m: m, stem: stem(name), file: name}
 	root, ok := m.run()
 	if ok {
@@ -305,7 +305,7 @@ func (m *machine) within(f *global, args []any) any {
 		m.fail(formats.Limit, "got pickles within the pickle of more than %d bytes in all", 4*len(m.src))
 		return nil
 	}
-	s := &stream{f: strings.NewReader(string(b)), size: int64(len(b))}
+	s := &stream{f: strings.NewReader(string(b)), size: int64(len(b)), most: m.bounds.Of(formats.PickleBound)}
 	l, err := s.prologue()
 	var src string
 	var base int64
@@ -313,7 +313,7 @@ func (m *machine) within(f *global, args []any) any {
 		src, base, err = s.next()
 	}
 	if err == nil {
-		x := &machine{src: src, legacy: l, nested: m.nested + 1}
+		x := &machine{src: src, bounds: m.bounds, legacy: l, nested: m.nested + 1}
 		if _, ok := x.run(); ok {
 			err = s.storages(x)
 		} else {

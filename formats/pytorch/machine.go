@@ -8,13 +8,12 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// Limits of a pickle. One byte of it can make a value of fifty, and one of two can copy a megabyte, hence the last two: what all values
+// Limits of a pickle, besides those of formats.ReadBounds. One byte of it can make a value of fifty, and one of two can copy a megabyte, hence the last two: what all values
 // take may be spared times the pickle, and spare more. A state dictionary takes about 15 times its pickle, and what
 // the directory says of its storages another 10.
 const (
-	maxPickle = 64 << 20
-	maxDepth  = 1000
-	maxLine   = 64 // of a number in text
+	maxPickle = 64 << 20 // that is written
+	maxLine   = 64       // of a number in text
 	spared    = 15
 	spare     = 12 << 20
 )
@@ -51,9 +50,12 @@ type problem struct {
 // machine runs one pickle. Its source is a string so that strings in it need no copies.
 type machine struct {
 	src     string
-	at      int // of the next byte
-	op      int // of the opcode that is being run
-	end     int // of the frame, 0 outside of one
+	bounds  formats.ReadBounds
+	deepest int   // levels of values
+	longest int64 // bytes of a name
+	at      int   // of the next byte
+	op      int   // of the opcode that is being run
+	end     int   // of the frame, 0 outside of one
 	stack   []any
 	marks   []int
 	memo    []any
@@ -86,6 +88,7 @@ type machine struct {
 // collected.
 func (m *machine) run() (any, bool) {
 	m.globals, m.storages = map[string]*global{}, map[string]*storage{}
+	m.deepest, m.longest = int(m.bounds.Of(formats.DepthBound)), m.bounds.Of(formats.NameBound)
 	for m.fatal == nil {
 		m.op = m.at
 		if m.end > 0 && m.at >= m.end {
@@ -125,6 +128,14 @@ func (m *machine) stop() (any, bool) {
 func (m *machine) fail(code formats.Code, format string, args ...any) {
 	if m.fatal == nil {
 		m.fatal = m.problem(code, format, args...)
+	}
+}
+
+// beyond ends the run at what a bound does not allow.
+func (m *machine) beyond(k formats.Bound, need int, format string, args ...any) {
+	if m.fatal == nil {
+		m.fail(formats.Limit, format, args...)
+		m.fatal.hint = k.Hint(int64(need))
 	}
 }
 
@@ -245,8 +256,8 @@ func (m *machine) top() any {
 }
 
 func (m *machine) mark() {
-	if len(m.marks) == maxDepth {
-		m.fail(formats.Limit, "got more than %d open marks", maxDepth)
+	if len(m.marks) == m.deepest {
+		m.beyond(formats.DepthBound, m.deepest+1, "got more than %d open marks", m.deepest)
 		return
 	}
 	m.marks = append(m.marks, len(m.stack))
@@ -281,8 +292,8 @@ func (m *machine) object(k kind, class *global, items []any) *node {
 // deepen accounts for a value inside of another.
 func (m *machine) deepen(depth *uint16, v any) {
 	if d := depthOf(v) + 1; d > *depth {
-		if *depth = d; d > maxDepth {
-			m.fail(formats.Limit, "got values that nest deeper than %d", maxDepth)
+		if *depth = d; int(d) > m.deepest {
+			m.beyond(formats.DepthBound, int(d), "got values that nest deeper than %d", m.deepest)
 		}
 	}
 }

@@ -279,7 +279,7 @@ func (m *machine) bytestring(s string) {
 
 // quoted is a str of Python 2 as its repr.
 func (m *machine) quoted() {
-	s := m.line(maxPickle)
+	s := m.line(len(m.src))
 	if len(s) < 2 || s[0] != '\'' && s[0] != '"' || s[len(s)-1] != s[0] {
 		m.fail(formats.BadType, "got a string without quotes")
 		return
@@ -317,7 +317,7 @@ func (m *machine) quoted() {
 
 // escaped is a str of protocol 0: Latin-1, with \u and \U for all else (the codec raw-unicode-escape).
 func (m *machine) escaped() {
-	s := m.line(maxPickle)
+	s := m.line(len(m.src))
 	if !m.spend(4 * len(s)) {
 		return
 	}

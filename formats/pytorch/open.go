@@ -16,7 +16,7 @@ import (
 
 // open reads the directories and pickles of files, or without files those of all shards that the index names.
 func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
-	opened := &formats.FileSet{FS: fsys, Dir: s.Dir}
+	opened := &formats.FileSet{FS: fsys, Dir: s.Dir, Bounds: s.Bounds}
 	c, err := read(opened, s.Files, s.Index)
 	if err != nil {
 		opened.Close()
@@ -30,6 +30,7 @@ type checkpoint struct {
 	formats.Header
 	formats.Problems
 	dir     string
+	bounds  formats.ReadBounds
 	names   map[string]int32 // tensors and aliases, into Tensors
 	views   []view           // of Tensors
 	total   int64            // bytes of tensors
@@ -44,7 +45,7 @@ type view struct {
 }
 
 func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpoint, error) {
-	c := &checkpoint{Header: formats.Header{Format: "pytorch"}, dir: opened.Dir, names: map[string]int32{}}
+	c := &checkpoint{Header: formats.Header{Format: "pytorch"}, dir: opened.Dir, bounds: opened.Bounds, names: map[string]int32{}}
 	var listed *index.Index
 	if idx != "" {
 		var err error
@@ -95,7 +96,7 @@ func (c *checkpoint) file(f fsio.File, name string, size int64) {
 		c.Add(err.At(path, 0))
 		return
 	}
-	a, err := openArchive(f, path, size)
+	a, err := openArchive(f, path, size, c.bounds)
 	if err != nil {
 		c.Add(err)
 		return
@@ -114,7 +115,7 @@ func (c *checkpoint) file(f fsio.File, name string, size int64) {
 		return
 	}
 	c.metadata(name, parts.extra)
-	m := &machine{src: src, records: parts.storage, big: parts.big}
+	m := &machine{src: src, bounds: c.bounds, records: parts.storage, big: parts.big}
 	w := &walk{m: m, stem: stem(name), file: name}
 	if root, ok := m.run(); ok {
 		w.state(root)

@@ -49,8 +49,8 @@ func foreign(head string) *formats.Error {
 }
 
 // openArchive reads a zip archive.
-func openArchive(f fsio.File, path string, size int64) (*opened, *formats.Error) {
-	z, err := readArchive(f, path, size)
+func openArchive(f fsio.File, path string, size int64, b formats.ReadBounds) (*opened, *formats.Error) {
+	z, err := readArchive(f, path, size, b)
 	if err != nil {
 		return nil, err
 	}
@@ -212,8 +212,11 @@ func (a *opened) unsummed() bool {
 
 // pickle is the text of data.pkl and where it starts in the file: ^base if it is compressed.
 func (a *opened) pickle(p *parts) (src string, base int64, err *formats.Error) {
-	src, err = a.content(p.pickle, maxPickle)
+	src, err = a.content(p.pickle, a.bounds.Of(formats.PickleBound))
 	if err != nil {
+		if err.Code == formats.Limit {
+			err = err.Hinted("%s", formats.PickleBound.Hint(max(p.pickle.size, p.pickle.packed)))
+		}
 		return "", 0, err.In("", "data.pkl")
 	}
 	if p.pickle.method == deflated {

@@ -23,7 +23,7 @@ const (
 	suffix = ".bin"
 	// maxRank is torch's own limit.
 	maxRank = 64
-	// maxName bounds a tensor's name, joined from the keys of nested dictionaries.
+	// maxName is the longest name of a tensor that is written, and of a class or function that is read.
 	maxName = 4096
 )
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
 
@@ -19,12 +20,12 @@ import (
 func many(n int, alone bool) []byte {
 	var p strings.Builder
 	p.WriteString(proto + global("torch._utils", "_rebuild_tensor_v2") + "q\x000" + global("torch", "FloatStorage") + "q\x010" + str("cpu") + "q\x020" + ordered() + "q\x030" + str("storage") + "q\x040}(")
-	recs := make([]rec, 0, n+3)
+	recs := make([]corpus.Record, 0, n+3)
 	for i := range n {
 		key := "0"
 		if alone {
 			key = fmt.Sprint(i)
-			recs = append(recs, rec{folder + "data/" + key, sixty4})
+			recs = append(recs, rec(folder+"data/"+key, sixty4))
 		}
 		if i%1000 == 999 {
 			p.WriteString("u(")
@@ -33,9 +34,9 @@ func many(n int, alone bool) []byte {
 	}
 	p.WriteString("u.")
 	if !alone {
-		recs = append(recs, rec{folder + "data/0", sixty4})
+		recs = append(recs, rec(folder+"data/0", sixty4))
 	}
-	return archive(append(recs, rec{folder + "data.pkl", p.String()}, rec{folder + "version", "3\n"})...).b
+	return archive(append(recs, rec(folder+"data.pkl", p.String()), rec(folder+"version", "3\n"))...).Bytes
 }
 
 // opening is the least processor time of some to open a file: what else the machine does does not count.

@@ -172,7 +172,7 @@ func andOthers(names []string) string {
 
 // unwrap goes down to the state dictionary.
 func (w *walk) unwrap(d *dict) *dict {
-	for range maxDepth {
+	for range w.m.deepest {
 		inner, key := w.wrapped(d)
 		if inner == nil {
 			return d
@@ -394,8 +394,8 @@ func (w *walk) flatten(root level) {
 			return
 		}
 		if next.d != nil || next.list != nil {
-			if len(stack) == maxDepth {
-				w.tell(formats.Limit, e.at, "got dictionaries that nest deeper than %d", maxDepth)
+			if len(stack) == w.m.deepest {
+				w.tell(formats.Limit, e.at, "got dictionaries that nest deeper than %d", w.m.deepest).hint = formats.DepthBound.Hint(int64(len(stack)) + 1)
 				return
 			}
 			stack = append(stack, next)
@@ -432,8 +432,8 @@ func (w *walk) entry(prefix string, e entry) (next level) {
 		w.tell(formats.Unsupported, e.at, "got a storage, want a tensor").tensor = name
 		return
 	}
-	if len(name) > maxName {
-		w.tell(formats.Limit, e.at, "got a name of more than %d bytes", maxName)
+	if int64(len(name)) > w.m.longest {
+		w.tell(formats.Limit, e.at, "got a name of more than %d bytes", w.m.longest).hint = formats.NameBound.Hint(int64(len(name)))
 		return
 	}
 	switch v := e.value.(type) {
@@ -465,8 +465,9 @@ func (w *walk) add(name string, t *tensor) {
 	switch {
 	case !utf8.ValidString(name):
 		w.m.tell(formats.UTF8, "the name is not UTF-8").tensor = name
-	case len(name) > maxName:
-		w.m.tell(formats.Limit, "got a name of %d bytes, want at most %d", len(name), maxName).tensor = name
+	case int64(len(name)) > w.m.longest:
+		p := w.m.tell(formats.Limit, "got a name of %d bytes, want at most %d", len(name), w.m.longest)
+		p.tensor, p.hint = name, formats.NameBound.Hint(int64(len(name)))
 	}
 	if !t.named {
 		t.name, t.named = name, true

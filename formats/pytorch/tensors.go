@@ -11,11 +11,8 @@ import (
 	"github.com/bowline-ml/bowline/formats/dtype"
 )
 
-// A tensor that repeats its storage more than maxRepeat times may have at most maxRepeated bytes: a few bytes of a file can ask for any size.
-const (
-	maxRepeat   = 16
-	maxRepeated = 1 << 30
-)
+// maxRepeat is how many times a tensor of any size may repeat its storage.
+const maxRepeat = 16
 
 // persistent is the storage that ('storage', class, key, location, numel) describes.
 func (m *machine) persistent(id any) {
@@ -304,8 +301,10 @@ func (m *machine) check(t *tensor) *problem {
 	if have := t.storage.bytes / t.dtype.BlockBytes(); last >= uint64(have) {
 		return m.problem(formats.Bounds, "got offset %d, shape %v and strides %v, which reach element %d of a storage of %d", t.offset, t.shape, t.stride, last, have)
 	}
-	if n > maxRepeated && n/maxRepeat > t.storage.bytes {
-		return m.problem(formats.Limit, "got a tensor of %d bytes expanded from a storage of %d", n, t.storage.bytes)
+	if n/maxRepeat > t.storage.bytes && n > m.bounds.Of(formats.ExpandedBound) {
+		p := m.problem(formats.Limit, "got a tensor of %d bytes expanded from a storage of %d", n, t.storage.bytes)
+		p.hint = formats.ExpandedBound.Hint(n)
+		return p
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/pytorch"
 )
 
@@ -57,7 +58,7 @@ func TestWorst(t *testing.T) {
 		"real":      proto + "}" + each(150, func(i int) string { return "\x8c\x04" + le32(i)[:4] + good() + "s" }) + ".",
 		"encode":    proto + global("_codecs", "encode") + "q\x000" + str(strings.Repeat("a", 1000)) + str("latin1") + "\x86q\x010(" + rep("h\x00h\x01R") + "t.",
 	} {
-		b := checkpoint(p, sixty4).b
+		b := checkpoint(p, sixty4).Bytes
 		before, start := allocated(), time.Now()
 		c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 		if got, limit := allocated()-before, uint64(16*len(b)+16<<20); got > limit {
@@ -76,5 +77,5 @@ func TestWorst(t *testing.T) {
 
 // v2pre leaves _rebuild_tensor_v2 in slot 0 of the memo, the arguments of a good tensor in slot 1 and of one past its storage in slot 2.
 func v2pre() string {
-	return global("torch._utils", "_rebuild_tensor_v2") + "q\x000" + tuple(store, num(0), ints(16), ints(1), "\x89", ordered()) + "q\x010" + tuple(store, num(1), ints(16), ints(1), "\x89", ordered()) + "q\x020"
+	return global("torch._utils", "_rebuild_tensor_v2") + "q\x000" + tuple(corpus.Store, num(0), ints(16), ints(1), "\x89", ordered()) + "q\x010" + tuple(corpus.Store, num(1), ints(16), ints(1), "\x89", ordered()) + "q\x020"
 }

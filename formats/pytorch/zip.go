@@ -13,12 +13,6 @@ import (
 	"github.com/bowline-ml/bowline/formats/index"
 )
 
-// Limits of an archive.
-const (
-	maxRecords   = 1_000_000
-	maxDirectory = 256 << 20
-)
-
 // Sizes and signatures (PKWARE, APPNOTE.TXT 6.3.10, section 4.3).
 const (
 	localBytes   = 30
@@ -61,9 +55,10 @@ type record struct {
 
 // archive is a zip archive of which all headers have been compared. Records are in the order of their bytes.
 type archive struct {
-	f    io.ReaderAt
-	path string
-	size int64
+	f      io.ReaderAt
+	path   string
+	size   int64
+	bounds formats.ReadBounds
 	formats.Problems
 	directory int64 // where the central directory starts, and all records end
 	records   []record
@@ -82,8 +77,8 @@ func (a *archive) read(p []byte, at int64) *formats.Error {
 }
 
 // readArchive reads the directory and all local headers. What makes the rest meaningless is returned; other problems are collected.
-func readArchive(f io.ReaderAt, path string, size int64) (*archive, *formats.Error) {
-	a := &archive{f: f, path: path, size: size}
+func readArchive(f io.ReaderAt, path string, size int64, b formats.ReadBounds) (*archive, *formats.Error) {
+	a := &archive{f: f, path: path, size: size, bounds: b}
 	entries, at, n, err := a.end()
 	if err != nil {
 		return nil, err
@@ -140,11 +135,20 @@ func (a *archive) end() (entries, at, n int64, err *formats.Error) {
 	} else if entries == math.MaxUint16 || n == math.MaxUint32 || at == math.MaxUint32 {
 		return 0, 0, 0, a.bad(formats.Mismatch, endAt, field, "got sizes that stand for 64-bit ones, which are not there")
 	}
+	maxDirectory, maxRecords := a.bounds.Of(formats.DirectoryBound), a.bounds.Of(formats.RecordsBound)
+	fits := at <= begin && n <= begin-at && entries <= n/centralBytes // else it is no directory, whatever is allowed
+	limit := func(k formats.Bound, need int64, format string, args ...any) *formats.Error {
+		e := a.bad(formats.Limit, endAt, field, format, args...)
+		if fits {
+			e = e.Hinted("%s", k.Hint(need))
+		}
+		return e
+	}
 	switch {
 	case n > maxDirectory:
-		return 0, 0, 0, a.bad(formats.Limit, endAt, field, "got a directory of %d bytes, want at most %d", n, maxDirectory)
+		return 0, 0, 0, limit(formats.DirectoryBound, n, "got a directory of %d bytes, want at most %d", n, maxDirectory)
 	case entries > maxRecords:
-		return 0, 0, 0, a.bad(formats.Limit, endAt, field, "got %d records, want at most %d", entries, maxRecords)
+		return 0, 0, 0, limit(formats.RecordsBound, entries, "got %d records, want at most %d", entries, maxRecords)
 	case entries*centralBytes > n:
 		return 0, 0, 0, a.bad(formats.Bounds, endAt, field, "got %d records in a directory of %d bytes", entries, n)
 	case at > begin || n > begin-at:

@@ -187,9 +187,9 @@ func TestVastRefused(t *testing.T) {
 func TestManyRecords(t *testing.T) {
 	recs := records(state("x", good()), sixty4)
 	for i := range 1 << 16 {
-		recs = append(recs, rec{folder + fmt.Sprintf("extra%d", i), ""})
+		recs = append(recs, rec(folder+fmt.Sprintf("extra%d", i), ""))
 	}
-	c, err := pytorch.Format.Open(formatstest.OneFile(archive(recs...).b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
+	c, err := pytorch.Format.Open(formatstest.OneFile(archive(recs...).Bytes), formats.Set{Dir: "/", Files: []string{"m.bin"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,12 +14,12 @@ const padding = 64
 // dump holds the entries of a file without a header against its size and each other.
 func (s *set) dump(list, file string, entries []entry, of []int32, found []place) {
 	path := filepath.Join(s.files.Dir, file)
-	_, size, done, err := s.files.open(file)
+	f, size, err := s.files.Open(file)
 	if err != nil {
 		s.missing(path, err, list)
 		return
 	}
-	done()
+	s.data[file] = f
 	s.Files = append(s.Files, formats.File{Path: file, Bytes: size})
 	var spans []int32
 	for _, i := range of {

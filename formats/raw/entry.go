@@ -13,8 +13,10 @@ import (
 func (p *parser) tensor() {
 	outer := p.Field
 	defer func() { p.Tensor, p.Field = "", outer }()
-	if len(p.entries) == maxEntries {
-		p.Fail(formats.Limit, p.At, "got more than %d tensors", maxEntries)
+	if len(p.entries) == p.most {
+		if p.Fail(formats.Limit, p.At, "got more than %d tensors", p.most); p.Scanner.Err.Code == formats.Limit {
+			p.Scanner.Err = p.Scanner.Err.Hinted("%s", formats.TensorsBound.Hint(int64(p.most)+1))
+		}
 		return
 	}
 	e := &p.entry

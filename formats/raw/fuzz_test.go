@@ -8,9 +8,13 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/raw"
 )
+
+// seedBytes is the most that a seed has: the fuzzer spends its time on small inputs.
+const seedBytes = 16 << 10
 
 // FuzzArray: no panic, no allocation out of proportion, every problem with a class and inside the file; what is accepted is read whole.
 func FuzzArray(f *testing.F) {
@@ -25,8 +29,8 @@ func FuzzArray(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	for _, x := range headers {
-		if len(x.Bytes) < 1000 {
+	for _, x := range corpus.NPY().Cases() {
+		if len(x.Bytes) < seedBytes {
 			f.Add(x.Bytes)
 		}
 	}
@@ -58,7 +62,12 @@ func FuzzManifest(f *testing.F) {
 		f.Add([]byte(tensors(x)))
 	}
 	f.Add([]byte(`{"format":"bowline.raw/1","aliases":[{"name":"b","of":"a"}],"metadata":{"k":"v"},"tensors":[{"name":"a","file":"b.npy"}]}`))
-	beside := list("", "", "", "", "").Files
+	for _, x := range corpus.Raw().Cases() {
+		if b := x.Files[raw.Manifest]; len(b) < seedBytes {
+			f.Add(b)
+		}
+	}
+	beside := corpus.RawFolder("")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fsys := fsio.NewMem()
 		beside[raw.Manifest] = b

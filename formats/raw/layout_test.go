@@ -2,7 +2,6 @@ package raw_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/raw"
 )
@@ -206,17 +206,6 @@ func TestFortran(t *testing.T) {
 	}
 }
 
-// npy is a file with a header of a version.
-func npy(version byte, header, data string) []byte {
-	b := append([]byte("\x93NUMPY"), version, 0)
-	if version == 1 {
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(header)))
-	} else {
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(header)))
-	}
-	return append(append(b, header...), data...)
-}
-
 // TestMany reads more files than are kept open, and notices that one of them changed.
 func TestMany(t *testing.T) {
 	s := formatstest.Sample{}
@@ -244,15 +233,15 @@ func TestMany(t *testing.T) {
 			t.Fatalf("tensor %d: got % x, want % x", i, got, s.Data[i])
 		}
 	}
-	f, err := fsio.OS{}.OpenRW(filepath.Join(dir, "599.npy"))
+	f, err := fsio.OS{}.OpenRW(filepath.Join(dir, "5.npy")) // which was closed meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte("more"), l.Files[599].Bytes); err != nil {
+	if _, err := f.WriteAt([]byte("more"), l.Files[5].Bytes); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	rd, err := c.Open("599")
+	rd, err := c.Open("5")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -264,10 +253,10 @@ func TestMany(t *testing.T) {
 // TestShared reads names that share an array or a place in a dump, in every way in which a manifest can say so.
 func TestShared(t *testing.T) {
 	fsys := fsio.NewMem()
-	formatstest.Put(t, fsys, "/", list("", "", "", "", `{"format":"bowline.raw/1","aliases":[{"name":"e","of":"b"},{"name":"f","of":"d"},{"name":"g","of":"c"}],"tensors":[`+
+	formatstest.Put(t, fsys, "/", corpus.RawFolder(`{"format":"bowline.raw/1","aliases":[{"name":"e","of":"b"},{"name":"f","of":"d"},{"name":"g","of":"c"}],"tensors":[`+
 		`{"name":"a","file":"a.npy"},{"name":"b","dtype":"F32","shape":[2,3],"file":"a.npy"},`+
 		`{"name":"c","dtype":"U8","shape":[7],"file":"d.raw","offset":3},{"name":"empty","dtype":"U8","shape":[0],"file":"d.raw","offset":3},`+
-		`{"name":"d","dtype":"U8","shape":[7],"file":"d.raw","offset":3}]}`).Files)
+		`{"name":"d","dtype":"U8","shape":[7],"file":"d.raw","offset":3}]}`))
 	c, err := raw.Format.Open(fsys, formats.Set{Dir: "/", Index: raw.Manifest})
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,10 @@ import (
 	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
-// Limits of a manifest.
+// Limits of a manifest, besides those of formats.ReadBounds.
 const (
-	maxManifest = 256 << 20
-	maxEntries  = 1 << 20
-	maxMeta     = 1 << 16
-	minEntry    = len(`{"name":"","file":"a"}`)
+	maxMeta  = 1 << 16
+	minEntry = len(`{"name":"","file":"a"}`)
 )
 
 // The keys of an entry, in the order in which they are written. Their numbers are bits of entry.has.
@@ -69,12 +67,14 @@ type parser struct {
 	entry entry     // that is being read
 	whole bool      // what was read of it is usable
 	value func(int) // field, made once
+	most  int       // entries
 }
 
-func parseManifest(path, src string) (*manifest, error) {
-	p := &parser{Scanner: jsontext.New(path, src, 0)}
+// parseManifest reads a manifest of at most as many entries.
+func parseManifest(path, src string, most int) (*manifest, error) {
+	p := &parser{Scanner: jsontext.New(path, src, 0), most: most}
 	p.value = p.field
-	n := min(strings.Count(src, `"name"`), len(src)/minEntry, maxEntries)
+	n := min(strings.Count(src, `"name"`), len(src)/minEntry, most)
 	p.entries, p.names = make([]entry, 0, n), make(map[string]int32, n)
 	has, object := p.object(topKeys, func(k int) {
 		switch at := p.At; topKeys[k] {

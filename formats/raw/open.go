@@ -16,7 +16,7 @@ import (
 
 // open reads one .npy file, or the manifest list and the headers of all .npy files that it names.
 func open(fsys fsio.FS, given formats.Set) (*formats.Checkpoint, error) {
-	s := &set{Header: formats.Header{Format: "raw"}, files: fileSet{FileSet: formats.FileSet{FS: fsys, Dir: given.Dir}}}
+	s := &set{Header: formats.Header{Format: "raw"}, files: formats.FileSet{FS: fsys, Dir: given.Dir, Bounds: given.Bounds}, data: map[string]fsio.File{}}
 	var err error
 	switch {
 	case given.Index != "":
@@ -36,7 +36,7 @@ func open(fsys fsio.FS, given formats.Set) (*formats.Checkpoint, error) {
 		return nil, err
 	}
 	reader := func(i int) (io.ReaderAt, error) {
-		return s.files.reader(s.Tensors[i].File, s.places[i]), nil
+		return s.places[i].in(s.data[s.Tensors[i].File]), nil
 	}
 	return formats.NewCheckpoint(given.Dir, s.Header, reader, s.files.Close), nil
 }
@@ -45,7 +45,8 @@ func open(fsys fsio.FS, given formats.Set) (*formats.Checkpoint, error) {
 type set struct {
 	formats.Header
 	formats.Problems
-	files   fileSet
+	files   formats.FileSet
+	data    map[string]fsio.File // the files that tensors are in
 	places  []place
 	aliased []bool // entries that are aliases
 	absent  int    // files
@@ -104,12 +105,12 @@ func (s *set) alone(file, name string, a array) (dtype.Type, bool) {
 // array opens an .npy file and reads its header.
 func (s *set) array(file, list string) (array, bool) {
 	path := filepath.Join(s.files.Dir, file)
-	f, size, done, err := s.files.open(file)
+	f, size, err := s.files.Open(file)
 	if err != nil {
 		s.missing(path, err, list)
 		return array{}, false
 	}
-	defer done()
+	s.data[file] = f
 	s.Files = append(s.Files, formats.File{Path: file, Bytes: size})
 	a, err := readArray(f, size)
 	for _, e := range formats.Errors(err) {
@@ -137,18 +138,18 @@ const maxAbsent = 1000
 // folder reads the manifest and all that it names.
 func (s *set) folder(list string, given []string) error {
 	path := filepath.Join(s.files.Dir, list)
-	f, size, err := s.files.FileSet.Open(list)
+	f, size, err := s.files.Open(list)
 	if err != nil {
 		return index.Absent(path, err, "")
 	}
-	if size > maxManifest {
-		return formats.Errorf(formats.Limit, "got a manifest of %d bytes, want at most %d", size, maxManifest).At(path, 0)
+	if most := s.files.Bounds.Of(formats.IndexBound); size > most {
+		return formats.Errorf(formats.Limit, "got a manifest of %d bytes, want at most %d", size, most).At(path, 0).Hinted("%s", formats.IndexBound.Hint(size))
 	}
 	src, err := index.Text(f, 0, size)
 	if err != nil {
 		return index.Failed(path, 0, err)
 	}
-	m, err := parseManifest(path, src)
+	m, err := parseManifest(path, src, int(s.files.Bounds.Of(formats.TensorsBound)))
 	if err != nil {
 		return err
 	}

@@ -14,12 +14,13 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
 // sound are the small files of the corpus that are read.
-func sound() (out []formatstest.Hostile) {
-	for _, x := range odd {
+func sound() (out []corpus.Case) {
+	for _, x := range corpus.Safetensors().Odd {
 		if len(x.Bytes) <= 8<<10 {
 			out = append(out, x)
 		}
@@ -149,9 +150,9 @@ func TestIndexEdits(t *testing.T) {
 	files := pair("")
 	open := func(what, text string) error {
 		files[ix] = []byte(text)
-		x := formatstest.Hostile{Name: what, Files: files, Index: ix}
+		x := corpus.Case{Name: what, Files: files, Index: ix}
 		start, before := time.Now(), allocated()
-		c, err := x.OpenIn(t, safetensors.Format)
+		c, err := formatstest.OpenCase(t, safetensors.Format, x)
 		if got, d := allocated()-before, time.Since(start); got > 1<<20 || d > 5*time.Second {
 			t.Errorf("%s: took %v and %d bytes", what, d, got)
 		}
@@ -165,16 +166,20 @@ func TestIndexEdits(t *testing.T) {
 		}
 		return err
 	}
+	edits := 0
 	for n := 0; n < len(full); n += editStep {
+		edits++
 		if open(fmt.Sprintf("cut to %d", n), full[:n]) == nil {
 			t.Errorf("cut to %d: accepted", n)
 		}
 	}
 	for i := 0; i < 8*len(full); i += editStep {
+		edits++
 		b := []byte(full)
 		b[i/8] ^= 1 << (i % 8)
 		if err := open(fmt.Sprintf("bit %d", i), string(b)); err != nil && strings.Contains(err.Error(), "panic") {
 			t.Error(err)
 		}
 	}
+	t.Logf("%d edits of an index", edits)
 }

@@ -10,16 +10,17 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
 // opening is the least time of a few that opening takes, and what it allocates.
-func opening(t *testing.T, x formatstest.Hostile, tries int) (least time.Duration, bytes uint64) {
+func opening(t *testing.T, x corpus.Case, tries int) (least time.Duration, bytes uint64) {
 	t.Helper()
 	least = time.Hour
 	for range tries {
 		start, before := time.Now(), allocated()
-		c, err := x.OpenIn(t, safetensors.Format)
+		c, err := formatstest.OpenCase(t, safetensors.Format, x)
 		least, bytes = min(least, time.Since(start)), allocated()-before
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +32,7 @@ func opening(t *testing.T, x formatstest.Hostile, tries int) (least time.Duratio
 
 // TestGrowth: twice the tensors take about twice the time. Names that were compared pair by pair would take four times.
 func TestGrowth(t *testing.T) {
-	small, large := formatstest.Hostile{Bytes: big(mostTensors/2, shortest)}, formatstest.Hostile{Bytes: big(mostTensors, shortest)}
+	small, large := corpus.Case{Bytes: big(mostTensors/2, shortest)}, corpus.Case{Bytes: big(mostTensors, shortest)}
 	ratio := 0.0
 	for range 4 { // others use the machine too
 		half, _ := opening(t, small, 3)
@@ -47,17 +48,17 @@ func TestGrowth(t *testing.T) {
 
 // TestLongHeader is one of the most bytes that are read, or a part of it: entries that are cheap in bytes, and text that is dear in memory.
 func TestLongHeader(t *testing.T) {
-	fill := func(begin, part string) formatstest.Hostile {
+	fill := func(begin, part string) corpus.Case {
 		var b strings.Builder
 		b.WriteString(begin)
 		for i := 0; b.Len() < mostHeader-200; i++ {
 			b.WriteString(strings.ReplaceAll(part, "#", strconv.Itoa(i)))
 		}
-		return formatstest.Hostile{Bytes: file(strings.TrimRight(b.String(), ","), 0)}
+		return corpus.Case{Bytes: file(strings.TrimRight(b.String(), ","), 0)}
 	}
 	for _, x := range []struct {
 		name string
-		file formatstest.Hostile
+		file corpus.Case
 		end  string
 	}{
 		{"empty tensors", fill("{", `"#":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`), "}"},
@@ -89,12 +90,12 @@ func TestTerabyte(t *testing.T) {
 	header := fmt.Sprintf(`{"a":{"dtype":"F32","shape":[%d],"data_offsets":[0,%d]},"b":{"dtype":"U8","shape":[4,%d],"data_offsets":[%[2]d,%[4]d]}}`,
 		size/8, size/2, (size/2-4096)/4, size-4096)
 	header += strings.Repeat(" ", 4096-8-len(header))
-	x := formatstest.Hostile{Bytes: file(header, 0), Size: size}
+	x := corpus.Case{Bytes: file(header, 0), Size: size}
 	d, bytes := opening(t, x, 1)
 	if d > time.Second || bytes > 1<<20 {
 		t.Errorf("took %v and %d bytes", d, bytes)
 	}
-	c, err := x.OpenIn(t, safetensors.Format)
+	c, err := formatstest.OpenCase(t, safetensors.Format, x)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestTerabyte(t *testing.T) {
 		t.Errorf("the last bytes: got %d, %v", n, err)
 	}
 	x.Size--
-	if _, err := x.OpenIn(t, safetensors.Format); formats.CodeOf(err) != formats.Trunc || formats.Errors(err)[0].Offset != size-1 {
+	if _, err := formatstest.OpenCase(t, safetensors.Format, x); formats.CodeOf(err) != formats.Trunc || formats.Errors(err)[0].Offset != size-1 {
 		t.Errorf("one byte short: got %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/bowline-ml/bowline/formats/jsontext"
 )
 
-// maxHeader is the reference's MAX_HEADER_SIZE (safetensors/src/tensor.rs).
+// maxHeader is the most that the reference reads (MAX_HEADER_SIZE in safetensors/src/tensor.rs), and so the most that is written.
 const maxHeader = 100_000_000
 
 // Bounds for what costs more memory than it has bytes in the header: metadata entries, and unknown fields of one tensor.
@@ -41,6 +41,7 @@ type set struct {
 	formats.Problems
 	names map[string]int32 // into Tensors
 	bytes int64            // of all tensors
+	most  int64            // bytes of a header
 }
 
 // span is where an entry is in its header and its tensor in the data.

@@ -16,7 +16,7 @@ func sniff(head []byte, size int64) bool {
 	if len(head) < 9 {
 		return false
 	}
-	if n := binary.LittleEndian.Uint64(head); n < 2 || n > maxHeader {
+	if n := binary.LittleEndian.Uint64(head); n < 2 || n > uint64(formats.HeaderBound.Highest()) {
 		return false
 	}
 	text := strings.TrimLeft(string(head[8:]), " \t\r\n")
@@ -25,7 +25,7 @@ func sniff(head []byte, size int64) bool {
 
 // open reads the headers of files, or without files those of all shards that the index names.
 func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
-	opened := &formats.FileSet{FS: fsys, Dir: s.Dir}
+	opened := &formats.FileSet{FS: fsys, Dir: s.Dir, Bounds: s.Bounds}
 	c, err := read(opened, s.Files, s.Index)
 	if err != nil {
 		opened.Close()
@@ -35,7 +35,7 @@ func open(fsys fsio.FS, s formats.Set) (*formats.Checkpoint, error) {
 }
 
 func read(opened *formats.FileSet, files []string, idx string) (*formats.Checkpoint, error) {
-	s := &set{Header: formats.Header{Format: "safetensors"}}
+	s := &set{Header: formats.Header{Format: "safetensors"}, most: opened.Bounds.Of(formats.HeaderBound)}
 	var listed *index.Index
 	if idx != "" {
 		var err error
@@ -95,8 +95,12 @@ func (s *set) file(path, name string, f fsio.File, size int64) formats.Metadata 
 		return nil
 	}
 	switch n := binary.LittleEndian.Uint64(head[:]); {
-	case n > maxHeader:
-		s.Add(formats.Errorf(formats.Limit, "got %d, want at most %d in a file of %d bytes", n, maxHeader, size).At(path, 0).In("", "header length"))
+	case n > uint64(s.most):
+		e := formats.Errorf(formats.Limit, "got %d, want at most %d in a file of %d bytes", n, s.most, size).At(path, 0).In("", "header length")
+		if n <= uint64(size-8) { // else it is no header, whatever is allowed
+			e = e.Hinted("%s", formats.HeaderBound.Hint(int64(n)))
+		}
+		s.Add(e)
 	case n < 2:
 		short(0, "got %d, want at least 2, the length of {}", n)
 	case int64(n) > size-8:

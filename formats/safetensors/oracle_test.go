@@ -16,6 +16,7 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
 
@@ -161,7 +162,7 @@ func TestIntended(t *testing.T) {
 }
 
 func TestOracle(t *testing.T) {
-	for _, x := range append(refused(), odd...) {
+	for _, x := range corpus.Safetensors().Cases() {
 		if x.Size == 0 {
 			differ(t, x.Bytes)
 		}
@@ -238,7 +239,7 @@ func TestWrittenByOracle(t *testing.T) {
 func mutants(seed uint64, n int) iter.Seq[[]byte] {
 	r := rand.New(rand.NewPCG(seed, 5))
 	var seeds [][]byte
-	for _, x := range append(refused(), odd...) {
+	for _, x := range corpus.Safetensors().Cases() {
 		if len(x.Bytes) > 8 && len(x.Bytes) < 1000 {
 			seeds = append(seeds, x.Bytes)
 		}
@@ -293,7 +294,7 @@ func TestViewErrors(t *testing.T) {
 
 // FuzzHeader is FuzzOpen for inputs whose length is right, with data of the size that makes the most of them whole.
 func FuzzHeader(f *testing.F) {
-	for _, x := range append(refused(), odd...) {
+	for _, x := range corpus.Safetensors().Cases() {
 		if n := len(x.Bytes) - 8; n > 0 && n < 2000 {
 			size := min(int(binary.LittleEndian.Uint64(x.Bytes)), n)
 			if size > 0 {
@@ -310,7 +311,7 @@ func FuzzHeader(f *testing.F) {
 
 // FuzzOpen: no input panics or is accepted where the oracle refuses it, and what is accepted is written and read again as the same.
 func FuzzOpen(f *testing.F) {
-	for _, x := range append(refused(), odd...) {
+	for _, x := range corpus.Safetensors().Cases() {
 		if len(x.Bytes) < 2000 {
 			f.Add(x.Bytes)
 		}

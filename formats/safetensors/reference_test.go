@@ -14,6 +14,7 @@ import (
 
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/formatstest"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 )
@@ -224,12 +225,12 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s: the reference refuses it too: %s", name, v)
 		}
 	}
-	for _, x := range refused() {
+	for _, x := range corpus.Safetensors().Bad {
 		if x.Size == 0 {
 			judge(x.Name, false)
 		}
 	}
-	for _, x := range odd {
+	for _, x := range corpus.Safetensors().Odd {
 		judge(x.Name, true)
 	}
 }
@@ -242,7 +243,7 @@ func TestDump(t *testing.T) {
 		return
 	}
 	cases := map[string]string{}
-	for i, x := range append(refused(), odd...) {
+	for i, x := range corpus.Safetensors().Cases() {
 		if x.Size > 0 {
 			continue
 		}
