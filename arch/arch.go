@@ -78,7 +78,7 @@ func kvHeads(m *config.Model) int64  { return m.KVHeads }
 type Tensor struct {
 	Role  string // in GGUF's words, without the layer: "attn_q.weight"
 	Kind  Kind
-	Shape []Dim             // outermost first, in HF orientation
+	Shape []Dim // outermost first, in HF orientation
 	// Name is what it is called: {i} stands for the layer, {e} for the expert where each has a tensor of its own. A scheme that is absent
 	// does not store the tensor, or only as a part of a fused one.
 	Name map[Scheme]string
@@ -136,7 +136,7 @@ const (
 type Tie struct {
 	ID      string
 	Source  string   // role: the one to keep
-	Targets []string // roles
+	Targets []string // roles; the flag is about the first, the others are always tied
 	Flag    string   // the key of config.json that declares it
 	// Default is the flag's default in the class of each major version of transformers.
 	Default map[int]bool
@@ -149,13 +149,24 @@ type Family struct {
 	Classes []string          // transformers' architectures
 	Types   map[string]string // model_type to the class that config.json names when it is rebuilt
 	GGUF    string            // GGUF's general.architecture, "" if there is none
+	// LlamaVocab are the classes whose vocabulary llama.cpp's converter writes as it does Llama's: conversion/llama.py, LlamaModel.set_vocab.
+	LlamaVocab []string
 	// Is tells the family's GGUF files from those of others with the same architecture; nil if there are none, or they ask first.
 	Is func(*formats.Header) bool
+	// Has tells its config.json from those of others with the same class, and its params.json, for which class is "", from the first family's.
+	// Nil is that no other has its classes, and that it has no params.json of its own.
+	Has func(class string, d *config.Doc) bool
+	// Class is what parameters that name no class are; nil is always the first of Classes.
+	Class   func(*config.Model) string
 	Params  func(class string) []config.Param
 	Layouts map[Scheme]Layout
 	Tensors []Tensor
 	Fused   []Fused
 	Ties    []Tie
+	// Written are tables for classes whose HF files have other names for the same roles. Those names are read whatever the class.
+	Written map[string]*Family
+	// Open is that the table names the members of ties and nothing else: every other tensor is carried as it is.
+	Open bool
 	// Drop are names that a scheme may hold and that carry nothing: buffers that old versions saved.
 	Drop map[Scheme][]string
 	// Base is what the names of HF's tensors begin with but for the head: files of the model without a head leave it out, and files that hold
@@ -175,6 +186,14 @@ func (f *Family) Tensor(role string) *Tensor {
 		}
 	}
 	return nil
+}
+
+// Table is what gives the names of a class's files.
+func (f *Family) Table(class string) *Family {
+	if t := f.Written[class]; t != nil {
+		return t
+	}
+	return f
 }
 
 // FusedWith is the fused tensor that has a role among its parts in a scheme, or nil.

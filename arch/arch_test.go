@@ -16,6 +16,7 @@ import (
 
 // model is parameters whose sizes all differ.
 var model = config.Model{Vocab: 331, Hidden: 96, Layers: 3, Heads: 6, KVHeads: 2, HeadDim: 10, FFN: 160, MaxPos: 512, NormEps: 1e-5, Act: "silu", AttnBias: true, MLPBias: true,
+	Experts: 5, ExpertsUsed: 2, SharedFFN: 44, EmbedScale: 3, ResidualScale: 0.5, LogitScale: 7, AttnScale: 0.25,
 	Rope: config.Rope{Type: "llama3", Theta: 1e4, Factor: 8, Low: 1, High: 4, Original: 64}}
 
 // TestTables looks for slips in the families' tables.
@@ -39,7 +40,7 @@ func TestTables(t *testing.T) {
 					names[s] = map[string]string{}
 				}
 				for i := range int64(3) {
-					name := x.In(s, i)
+					name := arch.Expert(x.In(s, i), 0)
 					if strings.ContainsAny(name, "{}") {
 						t.Errorf("%s: %s is called %s", f.Name, x.Role, name)
 					}
@@ -55,7 +56,11 @@ func TestTables(t *testing.T) {
 					t.Errorf("%s: role %s is not what GGUF calls it, %s", f.Name, x.Role, pattern)
 				}
 			}
-			rank := map[arch.Kind]int{arch.Embedding: 2, arch.Head: 2, arch.Linear: 2, arch.Bias: 1, arch.Norm: 1, arch.Factors: 1}[x.Kind]
+			rank := map[arch.Kind]int{arch.Embedding: 2, arch.Head: 2, arch.Linear: 2, arch.Router: 2, arch.Position: 2, arch.Bias: 1, arch.Norm: 1,
+				arch.Factors: 1}[x.Kind]
+			if x.Kind == arch.Linear && strings.Contains(x.Role, "_exps.") {
+				rank = 3
+			}
 			if len(x.Shape) != rank {
 				t.Errorf("%s: %s is a %s of %d dimensions, want %d", f.Name, x.Role, x.Kind, len(x.Shape), rank)
 			}
@@ -76,7 +81,7 @@ func TestTables(t *testing.T) {
 				t.Errorf("%s: %s: got %d values, want %d", f.Name, x.Role, len(x.Value(&model)), x.Shape[0](&model))
 			}
 			// A bias turns with its weight.
-			if w := f.Tensor(strings.TrimSuffix(x.Role, ".bias") + ".weight"); x.Kind == arch.Bias && (w == nil || (w.Rotary == nil) != (x.Rotary == nil) || w.Shape[0](&model) != x.Shape[0](&model)) {
+			if w := f.Tensor(strings.TrimSuffix(x.Role, ".bias") + ".weight"); x.Kind == arch.Bias && !f.Open && (w == nil || (w.Rotary == nil) != (x.Rotary == nil) || w.Shape[0](&model) != x.Shape[0](&model)) {
 				t.Errorf("%s: %s does not go with its weight", f.Name, x.Role)
 			}
 		}
@@ -112,6 +117,9 @@ func TestTables(t *testing.T) {
 		}
 		for _, c := range f.Classes {
 			m := model
+			if f.Tensor("ffn_gate_inp.weight") == nil {
+				m.Experts = 0
+			}
 			keys := map[string]bool{}
 			for _, p := range f.Params(c) {
 				set := 0
@@ -119,6 +127,9 @@ func TestTables(t *testing.T) {
 					if is {
 						set++
 					}
+				}
+				if p.Custom != nil && len(p.HF) == 0 && p.GGUF == "" {
+					set++
 				}
 				if set != 1 {
 					t.Errorf("%s: parameter %v %s has %d places in a model, want 1", c, p.HF, p.GGUF, set)
@@ -130,8 +141,8 @@ func TestTables(t *testing.T) {
 					keys[k] = true
 				}
 			}
-			if err := f.Check(&m, arch.GGUF); err != nil {
-				t.Errorf("%s: refuses ordinary parameters: %v", c, err)
+			if err := f.Check(&m, arch.GGUF); (err != nil) != f.Open {
+				t.Errorf("%s: ordinary parameters: got %v", c, err)
 			}
 		}
 	}
@@ -212,39 +223,36 @@ func TestResolve(t *testing.T) {
 		if strings.HasSuffix(p, ".gguf") {
 			scheme = arch.GGUF
 		}
-		if m.Family != &arch.Llama || m.Scheme != scheme || m.Foreign != "" || len(m.Notes) > 0 || m.Config.Architecture == "" || m.Config.ModelType == "" {
-			t.Errorf("%s: got family %v, scheme %s, foreign %q, notes %v, class %q", p, m.Family, m.Scheme, m.Foreign, m.Notes, m.Config.Architecture)
+		if m.Family == nil || m.Scheme != scheme || m.Foreign != "" || len(m.Notes) > 0 || m.Config.Architecture == "" || m.Config.ModelType == "" {
+			t.Errorf("%s: got scheme %s, foreign %q, notes %v, class %q", p, m.Scheme, m.Foreign, m.Notes, m.Class)
 			continue
 		}
-		seen := 0
-		for _, x := range m.Family.Tensors {
+		seen := m.Dropped()
+		for k := range m.Family.Tensors {
+			x := &m.Family.Tensors[k]
 			layers := int64(1)
 			if x.PerLayer() {
 				layers = m.Config.Layers
 			}
 			for i := range layers {
-				name := x.In(m.Scheme, i)
-				s := m.Lookup(name)
+				runs := m.Find(x, i)
 				has := x.When == nil || x.When(m.Config)
-				if s == nil {
-					tied := x.Kind == arch.Head || x.Kind == arch.Embedding
-					if has && !tied && name != "" {
-						t.Errorf("%s: %s is not there", p, name)
+				tied := x.Kind == arch.Head || x.Kind == arch.Embedding || m.Family.Open
+				if name := m.Missing(x, i); runs == nil && has && !tied && name != "" {
+					t.Errorf("%s: %s is not there", p, name)
+				}
+				for _, r := range runs {
+					seen[r.Name] = true
+					if r.Tensor == nil || !slices.Equal(r.Tensor.Shape, r.Want) {
+						t.Errorf("%s: %s: got %v, want %v", p, r.Name, r.Tensor, r.Want)
 					}
-					continue
-				}
-				seen++
-				var shape []int64
-				for _, d := range x.Shape {
-					shape = append(shape, d(m.Config))
-				}
-				if !slices.Equal(shape, s.Shape) {
-					t.Errorf("%s: %s: got %v, want %v", p, name, s.Shape, shape)
 				}
 			}
 		}
-		if seen != len(m.Tensors) {
-			t.Errorf("%s: the table knows %d of %d tensors", p, seen, len(m.Tensors))
+		for _, s := range m.Tensors {
+			if !seen[s.Name] && !m.Family.Open {
+				t.Errorf("%s: the table does not know %s", p, s.Name)
+			}
 		}
 	}
 }

@@ -42,8 +42,9 @@ func (m *Model) Find(spec *Tensor, i int64) []Run {
 
 // Missing is what a role that is not stored should be called.
 func (m *Model) Missing(spec *Tensor, i int64) string {
-	name := spec.In(m.Scheme, i)
-	if u := m.Family.FusedWith(m.Scheme, spec.Role); name == "" && u != nil {
+	table := m.Family.Table(m.Config.Architecture)
+	name := table.Names(m.Scheme, spec.Role, i)
+	if u := table.FusedWith(m.Scheme, spec.Role); name == "" && u != nil {
 		name = u.In(m.Scheme, i)
 	}
 	return m.Called(Expert(name, 0))

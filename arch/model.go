@@ -131,11 +131,27 @@ func (m *Model) record() *config.Doc {
 }
 
 func (m *Model) document(path string) (*config.Doc, error) {
-	b, err := fsio.ReadFile(m.FS, path, 64<<20)
-	if err != nil {
+	b, err := m.read(path, formats.ConfigBound)
+	if formats.CodeOf(err) == formats.Limit {
+		return nil, err
+	} else if err != nil {
 		return nil, formats.Errorf(formats.IO, "%w", err).At(path, -1)
 	}
-	return config.Parse(path, b)
+	return config.ParseWithin(path, b, m.Bounds.Of(formats.ConfigBound))
+}
+
+// read reads a file that lies beside the weights.
+func (m *Model) read(path string, k formats.Bound) ([]byte, error) {
+	most := m.Bounds.Of(k)
+	b, err := fsio.ReadFile(m.FS, path, most)
+	if errors.Is(err, fsio.ErrTooLarge) {
+		need := most + 1
+		if st, err := m.FS.Stat(path); err == nil {
+			need = max(need, st.Size())
+		}
+		return nil, formats.Errorf(formats.Limit, "got a file of %d bytes, want at most %d", need, most).At(path, 0).Hinted("%s", k.Hint(need))
+	}
+	return b, err
 }
 
 // fromKeys reads the parameters of a GGUF file.
@@ -161,9 +177,11 @@ func (m *Model) fromKeys(architecture string) (err error) {
 	return m.finish()
 }
 
-// christen gives parameters that name no class the family's first one.
+// christen gives parameters that name no class the family's.
 func (m *Model) christen() {
-	m.Config.Architecture = m.Family.Classes[0]
+	if m.Config.Architecture = m.Family.Classes[0]; m.Family.Class != nil {
+		m.Config.Architecture = m.Family.Class(m.Config)
+	}
 	for _, t := range slices.Sorted(maps.Keys(m.Family.Types)) {
 		if m.Family.Types[t] == m.Config.Architecture {
 			m.Config.ModelType = t
@@ -186,14 +204,16 @@ func (m *Model) fromConfig() error {
 	if len(classes) > 0 {
 		m.Class = classes[0]
 	}
-	for _, f := range All() {
-		for _, c := range f.Classes {
-			if c == m.Class {
-				m.Family = f
+	if len(classes) == 0 {
+		for _, f := range All() {
+			if c, ok := f.Types[kind]; ok {
+				m.Class = c
 			}
 		}
-		if c, ok := f.Types[kind]; ok && m.Family == nil && len(classes) == 0 {
-			m.Family, m.Class = f, c
+	}
+	for _, f := range All() {
+		if slices.Contains(f.Classes, m.Class) && (f.Has == nil || f.Has(m.Class, m.Doc)) {
+			m.Family = f
 		}
 	}
 	if m.Family == nil {
@@ -208,12 +228,12 @@ func (m *Model) fromConfig() error {
 	return nil
 }
 
-// fromParams reads the parameters of params.json, which names no class: what it describes is the first family that has such a file.
+// fromParams reads the parameters of params.json, which names no class: what it describes is the first family that has such a file,
+// but for what another knows as its own.
 func (m *Model) fromParams() (err error) {
 	for _, f := range All() {
-		if _, ok := f.Layouts[TorchChat]; ok {
+		if _, ok := f.Layouts[TorchChat]; ok && (m.Family == nil || f.Has != nil && f.Has("", m.Params)) {
 			m.Family = f
-			break
 		}
 	}
 	m.Class = m.Family.Classes[0]
@@ -241,7 +261,7 @@ func (m *Model) fromRecord() {
 	said := func(c *config.Model, v bool) bool {
 		return slices.ContainsFunc(c.Tie, func(d config.Declared) bool { return d.Value == v })
 	}
-	if len(config.Disagree(r.Config, m.Config, m.Params, r.Family.Params(r.Class))) > 0 || said(r.Config, true) && said(m.Config, false) || said(r.Config, false) && said(m.Config, true) {
+	if r.Family != m.Family || len(config.Disagree(r.Config, m.Config, m.Params, r.Family.Params(r.Class))) > 0 || said(r.Config, true) && said(m.Config, false) || said(r.Config, false) && said(m.Config, true) {
 		ignored("params.json, which comes first, says something else")
 		return
 	}
@@ -293,6 +313,9 @@ func (m *Model) finish() error {
 	if m.Config.Layers > 100_000 {
 		return formats.Errorf(formats.Limit, "got %d layers", m.Config.Layers).At(m.path(), -1)
 	}
+	if m.Config.Experts > 10_000 {
+		return formats.Errorf(formats.Limit, "got %d experts in a layer", m.Config.Experts).At(m.path(), -1)
+	}
 	best := 0
 	for _, s := range schemes {
 		if n := m.named(s); n > best {
@@ -333,7 +356,9 @@ func (m *Model) named(s Scheme) int {
 }
 
 // NameOf is the name that the file has, or should have, for a role of layer i; "" if its scheme does not store it.
-func (m *Model) NameOf(role string, i int64) string { return m.Called(m.Family.Names(m.Scheme, role, i)) }
+func (m *Model) NameOf(role string, i int64) string {
+	return m.Called(m.Family.Names(m.Scheme, role, i))
+}
 
 func (m *Model) path() string {
 	if len(m.Files) == 0 {
@@ -355,9 +380,9 @@ func (m *Model) HasSide(name string) bool {
 	return false
 }
 
-// ReadSide reads a side file of at most 256 MiB; an absent one is fs.ErrNotExist.
+// ReadSide reads a side file; an absent one is fs.ErrNotExist.
 func (m *Model) ReadSide(name string) ([]byte, error) {
-	return fsio.ReadFile(m.FS, filepath.Join(m.Dir, name), 256<<20)
+	return m.read(filepath.Join(m.Dir, name), formats.SideBound)
 }
 
 // foreign names the quantization method that config.json declares or that the tensors show, or the adapter.

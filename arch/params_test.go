@@ -244,19 +244,19 @@ func TestFixturesByBothConfigs(t *testing.T) {
 // TestKeysThatMatterBesideConfig: what params.json says of the numbers counts wherever the other parameters are read from.
 func TestKeysThatMatterBesideConfig(t *testing.T) {
 	params, conf := file(t, "llama/params.json"), file(t, "llama/hf/config.json")
-	for name, x := range map[string]struct {
-		files  map[string]string
-		record string
-	}{
-		"beside config.json": {files: map[string]string{"config.json": conf, "params.json": with(t, params, "embedding_multiplier", "12.0")}},
-		"with the record":    {files: map[string]string{"params.json": with(t, params, "embedding_multiplier", "12.0")}, record: conf},
-	} {
-		m, err := beside(t, "llama", x.files, x.record, "")
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if err := m.Family.Check(m.Config, arch.HF); err == nil || !strings.Contains(err.Error(), "embedding_multiplier") {
-			t.Errorf("%s: got %v, want the key refused", name, err)
-		}
+	params = with(t, params, "embedding_multiplier", "12.0")
+	m, err := beside(t, "llama", map[string]string{"config.json": conf, "params.json": params}, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Family.Check(m.Config, arch.HF); err == nil || !strings.Contains(err.Error(), "embedding_multiplier") {
+		t.Errorf("beside config.json: got %v, want the key refused", err)
+	}
+	// The file's own record comes after params.json, which says that this is no Llama.
+	if m, err = beside(t, "llama", map[string]string{"params.json": params}, conf, ""); err != nil {
+		t.Fatal(err)
+	}
+	if m.Family.Name != "granite" || m.Config.EmbedScale != 12 || len(m.Notes) == 0 {
+		t.Errorf("with the record: got family %s, multiplier %v, notes %v; want what params.json says, and a note", m.Family.Name, m.Config.EmbedScale, m.Notes)
 	}
 }

@@ -15,27 +15,18 @@ import (
 func (p *Plan) whole() (formats.Layout, func(), error) {
 	l := p.Layout
 	l.Files = append([]formats.FileLayout(nil), l.Files...)
-	var open []fsio.File
-	release := func() {
-		for _, f := range open {
-			f.Close() // opened for reading: nothing can be lost
-		}
-	}
+	sides := formats.FileSet{FS: p.Source.FS, Dir: p.Source.Dir}
+	release := func() { sides.Close() } // opened for reading: nothing can be lost
 	for _, s := range p.Sides {
 		part := formats.Part{File: len(l.Files), Size: s.Bytes, Data: bytes.NewReader(s.Data)}
 		if s.From != "" {
 			path := filepath.Join(p.Source.Dir, s.From)
-			f, err := p.Source.FS.Open(path)
+			f, size, err := sides.Open(s.From)
 			if err != nil {
 				return l, release, formats.Errorf(formats.IO, "%w", err).At(path, -1)
 			}
-			open = append(open, f)
-			st, err := f.Stat()
-			if err == nil && st.Size() != s.Bytes {
-				err = formats.Errorf(formats.Changed, "got %d bytes, want the %d that were planned", st.Size(), s.Bytes).At(path, -1)
-			}
-			if err != nil {
-				return l, release, err
+			if size != s.Bytes {
+				return l, release, formats.Errorf(formats.Changed, "got %d bytes, want the %d that were planned", size, s.Bytes).At(path, -1)
 			}
 			part.Data = f
 		}

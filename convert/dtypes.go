@@ -146,13 +146,14 @@ func (d *draft) restores(it *item) bool {
 // Questions are what New needs to know of the data.
 func Questions(m *arch.Model, t Target, o Options) []Question {
 	var qs []Question
+	if o.Dedup {
+		qs = append(qs, Question{Same: true})
+	}
 	if m.Foreign != "" || m.Family == nil {
-		return nil
+		return qs
 	}
 	for _, g := range Groups(m) {
-		if g.Needs() {
-			qs = append(qs, Question{Tie: g.ID})
-		}
+		qs = append(qs, g.questions(false)...)
 	}
 	if o.KeepNames || m.Scheme == t.Scheme {
 		return qs

@@ -13,7 +13,9 @@ import (
 // Question is something that only data can tell and that the plan depends on.
 type Question struct {
 	Tie    string     // compare the members of this tie group
+	Member string     // or this member of it with the source
 	Digest bool       // and take their SHA-256
+	Same   bool       // which tensors hold equal bytes?
 	Exact  string     // is every value of this tensor ...
 	In     dtype.Type // ... exact in this type ...
 	Shift  float32    // ... after this was added?
@@ -21,10 +23,20 @@ type Question struct {
 	Factors string
 }
 
+// members names what a question compares.
+func (q Question) members() string {
+	if q.Member == "" {
+		return q.Tie
+	}
+	return q.Tie + ": " + q.Member
+}
+
 // Evidence is the answers.
 type Evidence struct {
-	Ties  map[string]*Comparison // by group
+	Ties  map[string]*Comparison // by Question.members
 	Exact map[Question]bool
+	// Same is, by the name of a tensor that holds the bytes of an earlier one, the name of that.
+	Same map[string]string
 	// Factors are the rope divisors; nil if there are none.
 	Factors []float32
 	Bytes   int64 // that were read to find them
@@ -35,6 +47,15 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 	ev := &Evidence{Ties: map[string]*Comparison{}, Exact: map[Question]bool{}}
 	groups := Groups(m)
 	for _, q := range qs {
+		if q.Same {
+			names, n, err := same(ctx, m, func(*formats.Tensor) bool { return true })
+			if err != nil {
+				return nil, err
+			}
+			ev.Same = names
+			ev.Bytes += n
+			continue
+		}
 		if q.Exact != "" {
 			ok, n, err := exact(ctx, m, q)
 			if err != nil {
@@ -63,12 +84,18 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 			continue
 		}
 		for _, g := range groups {
-			if g.ID == q.Tie && g.Needs() {
-				c, n, err := compare(ctx, m, g.embed, g.head, q.Digest)
+			other := g.head
+			for _, k := range g.more {
+				if k.key == q.Member {
+					other = k.t
+				}
+			}
+			if g.ID == q.Tie && g.embed != nil && other != nil && g.embed.Name != other.Name {
+				c, n, err := compare(ctx, m, g.embed, other, q.Digest)
 				if err != nil {
 					return nil, err
 				}
-				ev.Ties[g.ID] = c
+				ev.Ties[q.members()] = c
 				ev.Bytes += n
 			}
 		}
@@ -155,8 +182,11 @@ func (s *stats) comparison(rows int64, sameRows bool) *Comparison {
 }
 
 func rowBytes(t *formats.Tensor) int64 {
-	if len(t.Shape) == 0 {
+	switch len(t.Shape) {
+	case 0:
 		return t.Bytes
+	case 1: // the rows of a vector are its elements
+		return t.DType.BlockBytes()
 	}
 	cols := t.Shape[len(t.Shape)-1]
 	return cols / t.DType.BlockElems() * t.DType.BlockBytes()

@@ -150,7 +150,8 @@ func unread(err error, staged string) error {
 	var out []error
 	for _, e := range formats.Errors(err) {
 		ours := e.Path == staged || strings.HasPrefix(e.Path, staged+string(filepath.Separator))
-		system := errors.As(e.Err, new(*fs.PathError)) || errors.Is(e.Err, fs.ErrPermission) // which readers put in words of their own
+		// Readers put these two in words of their own.
+		system := errors.As(e.Err, new(*fs.PathError)) || errors.Is(e.Err, fs.ErrPermission) || errors.Is(e.Err, fs.ErrNotExist)
 		if ours && (system || e.Code == formats.Changed) {
 			c := *e
 			c.Code = formats.IO

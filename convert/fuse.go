@@ -21,7 +21,7 @@ func (d *draft) fuse() error {
 			out = append(out, it)
 			continue
 		}
-		u := d.m.Family.FusedWith(d.t.Scheme, it.spec.Role)
+		u := d.m.Family.Table(d.m.Config.Architecture).FusedWith(d.t.Scheme, it.spec.Role)
 		name := u.In(d.t.Scheme, it.layer)
 		join := joins[name]
 		if join == nil {

@@ -81,11 +81,7 @@ func (d *draft) general(p *Plan) ([]formats.KV, error) {
 		name = c.Name
 	}
 	str("general.name", name)
-	total := int64(0)
-	for _, t := range p.Target.Tensors {
-		total += t.Elems()
-	}
-	str("general.size_label", sizeLabel(total))
+	str("general.size_label", sizeOf(p.Target.Tensors))
 	str("general.license", strings.Join(list(c.License), ","))
 	str("general.license.name", c.LicenseName)
 	str("general.license.link", c.LicenseLink)
@@ -105,6 +101,9 @@ func (d *draft) general(p *Plan) ([]formats.KV, error) {
 // card reads the front matter of README.md; a card without one, or none, is empty.
 func (d *draft) card() (c card, err error) {
 	b, err := d.m.ReadSide("README.md")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.note(levelWarn, "README.md", "its front matter is not read", formats.Escape(err.Error(), 200))
+	}
 	if err != nil || !bytes.HasPrefix(b, []byte("---\n")) {
 		return c, nil
 	}
@@ -132,6 +131,24 @@ func list(v any) []string {
 		return out
 	}
 	return nil
+}
+
+// sizeOf is the size label of a model: of one with experts, how many there are and what all tokens pass together with one of each.
+// Source: gguf-py gguf_writer.py, get_total_parameter_count; utility.py, size_label.
+func sizeOf(tensors []formats.Tensor) string {
+	total, experts, of := int64(0), int64(0), int64(0)
+	for _, t := range tensors {
+		n := t.Elems()
+		if strings.Contains(t.Name, "_exps.") && len(t.Shape) >= 3 && t.Shape[len(t.Shape)-3] > 0 {
+			e := t.Shape[len(t.Shape)-3]
+			n, experts, of = n/e, experts+e, of+1
+		}
+		total += n
+	}
+	if of == 0 || experts/of == 0 {
+		return sizeLabel(total)
+	}
+	return fmt.Sprintf("%dx%s", experts/of, sizeLabel(total))
 }
 
 // sizeLabel is a parameter count as GGUF's naming convention writes it: two digits and a letter.

@@ -53,7 +53,7 @@ func TestUnreadKeys(t *testing.T) {
 		{"embedding_scale", float32(12), true},
 		{"residual_scale", float32(0.22), true},
 		{"residual_scale", float32(1), false},
-		{"expert_count", uint32(8), true},
+		{"expert_weights_scale", float32(2.5), true},
 		{"expert_count", uint32(0), false},
 		{"expert_used_count", []uint32{2, 2}, true},
 		{"rope.scaling.type", "default", true},

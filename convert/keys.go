@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
@@ -98,7 +99,7 @@ func (d *draft) vocabulary() ([]formats.KV, error) {
 	}
 	tm := tokenizer.Model{IDs: map[string]int{}}
 	if c := m.Config; c != nil {
-		tm.Rows, tm.Type, tm.Llama = int(c.Vocab), c.ModelType, m.Family.GGUF == "llama"
+		tm.Rows, tm.Type, tm.Llama = int(c.Vocab), c.ModelType, slices.Contains(m.Family.LlamaVocab, c.Architecture)
 		for role, id := range map[string]*int64{"bos": c.BOS, "pad": c.PAD, "eos": only(c.EOS)} {
 			if id != nil {
 				tm.IDs[role] = int(*id)

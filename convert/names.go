@@ -199,7 +199,7 @@ func (d *draft) roles() (map[string][]*place, error) {
 	drop := m.Dropped()
 	for _, n := range stored(m) {
 		switch {
-		case known[n.name]:
+		case known[n.name] || f.Open:
 		case drop[n.name]:
 			d.note(levelNote, n.name, "dropped", "a buffer that old programs saved; it is computed from the config")
 			d.dropped = append(d.dropped, n.name)
@@ -232,6 +232,7 @@ func checkShape(r arch.Run, anyRows bool) *formats.Error {
 // comes first. llama.cpp's converter has the same order.
 func (d *draft) renamed(roles map[string][]*place) ([]*item, error) {
 	m, f := d.m, d.m.Family
+	table := f.Table(m.Config.Architecture)
 	var out []*item
 	for k := range f.Tensors {
 		spec := &f.Tensors[k]
@@ -249,8 +250,8 @@ func (d *draft) renamed(roles map[string][]*place) ([]*item, error) {
 			}
 			it.shared = n.name != n.t.Name
 			it.reorder(d.t.Scheme, m.Config)
-			switch it.name = pl.spec.In(d.t.Scheme, pl.layer); {
-			case it.name == "" && f.FusedWith(d.t.Scheme, pl.spec.Role) == nil:
+			switch it.name = table.Names(d.t.Scheme, pl.spec.Role, pl.layer); {
+			case it.name == "" && table.FusedWith(d.t.Scheme, pl.spec.Role) == nil:
 				d.note(levelNote, n.name, "not a tensor of the target", "it follows from the config")
 			case arch.Split(it.name):
 				out = append(out, it.experts()...)

@@ -80,10 +80,13 @@ type Options struct {
 	DType            string // "", "keep", or a type in any case
 	Ties             Policy
 	DiscardDiffering bool
+	Dedup            bool  // store byte-equal tensors once where the target can say so
 	ShardSize        int64 // 0 is the target's default, -1 one file
 	KeepNames        bool
-	Pre              string // pre-tokenizer name for GGUF
-	Name             string // general.name
+	Set              []string // KEY=VALUE, for GGUF
+	ChatTemplate     string   // for GGUF
+	Pre              string   // pre-tokenizer name for GGUF
+	Name             string   // general.name
 }
 
 // Destination is where the result goes.
@@ -192,7 +195,7 @@ type item struct {
 	name  string
 	shape []int64
 	runs  []run
-	ops   []Op // after the runs are joined
+	ops   []Op       // after the runs are joined
 	from  dtype.Type // as stored
 	to    dtype.Type
 	// shared says that the source holds it as another name of what an earlier item is made of. A target that can say so does.

@@ -39,7 +39,7 @@ func (d *draft) ties() error {
 		return errors.Join(errs...)
 	}
 	for _, g := range d.groups {
-		g.Judge(d.ev.Ties[g.ID])
+		g.settle(d.ev)
 		if g.Verdict == Uncompared {
 			return errors.New("convert: tie group without evidence")
 		}
@@ -271,8 +271,29 @@ func (d *draft) apply(g *Group, out outcome) {
 	d.saved += before - after
 	set(g.tie.Source, out.embed)
 	set(g.tie.Targets[0], out.head)
-	d.flag = out.flag
 	d.want[g.ID] = out.head == nil || out.embed == nil || out.alias
+	for _, k := range g.more {
+		switch {
+		case k.t == nil || d.o.Ties == Keep:
+		case !k.equal():
+			d.note(levelWarn, k.key, "kept beside "+g.SourceKey, "the two differ, and programs use "+g.SourceKey+" in its place")
+		default:
+			specs[k.role] = d.m.Family.Tensor(k.role)
+			one := k.t
+			if out.embed != nil {
+				one = out.embed
+			}
+			if out.alias = d.t.Tied.Shares(); !out.alias {
+				if k.t.Name != one.Name {
+					d.saved += k.t.Bytes
+				}
+				one = nil
+				d.note(levelOK, k.key, "dropped: the target holds it once, as "+g.SourceKey, "the two are always tied, and are equal")
+			}
+			set(k.role, one)
+		}
+	}
+	d.flag = out.flag
 }
 
 // Rejudge holds a written result against its plan: every tie group must be what was planned, and what the result declares must be what it

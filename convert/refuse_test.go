@@ -708,7 +708,7 @@ func TestInexpressible(t *testing.T) {
 		{name: "dynamic rope", dir: "torchchat/llama/hf", edits: []string{"rope_scaling", `{"rope_type": "dynamic", "factor": 2.0}`}, says: []string{"rope_scaling", "dynamic"}},
 		{name: "yarn", dir: "torchchat/llama/hf", edits: []string{"rope_scaling", `{"rope_type": "yarn", "factor": 2.0}`}, says: []string{"rope_scaling", "yarn"}},
 		{name: "another activation", dir: "torchchat/llama/hf", edits: []string{"hidden_act", `"gelu"`}, says: []string{"hidden_act", "gelu"}},
-		{name: "a family that is not known", dir: "torchchat/granite/hf", says: []string{"TorchChat"}},
+		{name: "a family that is not known", dir: "torchchat/granite/hf", edits: []string{"architectures", `["StrangerForCausalLM"]`, "model_type", `"stranger"`}, says: []string{"TorchChat"}},
 		{name: "a sliding window", dir: "torchchat/llama/hf", edits: []string{"architectures", `["MistralForCausalLM"]`, "model_type", `"mistral"`, "sliding_window", "16"}, note: "beyond 16 tokens"},
 		{name: "a sliding window beyond all positions", dir: "torchchat/llama/hf", edits: []string{"architectures", `["MistralForCausalLM"]`, "model_type", `"mistral"`, "sliding_window", "4096"}},
 		{name: "as it is", dir: "torchchat/llama3-rope/hf"},

@@ -8,6 +8,9 @@ import (
 
 // share turns items whose bytes are those of an earlier one, and that the source holds so, into aliases where the target has them.
 func (d *draft) share() error {
+	if d.o.Dedup {
+		d.dedup()
+	}
 	key := func(it *item) string { return fmt.Sprint(it.step(), it.shape, it.to) }
 	first := map[string]*item{}
 	for _, it := range d.items {

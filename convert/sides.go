@@ -115,6 +115,11 @@ func (d *draft) sidesFromKeys(p *Plan, text []byte) error {
 		if param.GGUF != "" {
 			used[param.Key(m.Family.GGUF)] = true
 		}
+		if param.Custom != nil {
+			for _, k := range param.Custom.Keys {
+				used[m.Family.GGUF+"."+k] = true
+			}
+		}
 	}
 	for _, kv := range m.Metadata {
 		if strings.HasPrefix(kv.Key, "tokenizer.") || strings.HasPrefix(kv.Key, "general.sampling.") ||

@@ -56,7 +56,7 @@ type Group struct {
 	ID            string              `json:"id"`
 	SourceKey     string              `json:"source_key"`
 	TargetKeys    []string            `json:"target_keys"`
-	BiasPair      *string             `json:"bias_pair"` // no family has one
+	BiasPair      *string             `json:"bias_pair"` // the bias that is tied with it
 	Declared      []config.Declared   `json:"declared"`
 	ClassDefault  *ClassDefault       `json:"class_default"`
 	AliasRecords  []AliasRecord       `json:"alias_records"`
@@ -85,7 +85,15 @@ type Group struct {
 	same          bool // the two hold the same values
 	both          bool
 	embed, head   *formats.Tensor
+	more          []*kin // that are tied whatever the flag says
 	level         string
+}
+
+// kin is a member of a group beyond its source and the one that the flag is about.
+type kin struct {
+	role, key string
+	t         *formats.Tensor // nil if it is not stored
+	relation  Relation        // to the source, once it is known
 }
 
 // ClassDefault is what readers assume where the flag is absent: the default of the class, which changed between majors of transformers.
@@ -113,6 +121,18 @@ func Groups(m *arch.Model) []*Group {
 			g.TargetKeys = append(g.TargetKeys, m.Called(family.Names(m.Scheme, r, 0)))
 		}
 		g.embed, g.head = m.Lookup(g.SourceKey), m.Lookup(g.TargetKeys[0])
+		for i, r := range t.Targets[1:] {
+			k := &kin{role: r, key: g.TargetKeys[1+i], t: m.Lookup(g.TargetKeys[1+i])}
+			if g.more = append(g.more, k); k.t != nil && g.embed == nil { // it stands for the source
+				g.embed = k.t
+			}
+		}
+		for _, b := range family.Ties {
+			if s := family.Tensor(b.Source); s.Kind == arch.Bias && b.ID != t.ID {
+				key := m.Called(s.In(m.Scheme, 0))
+				g.BiasPair = &key
+			}
+		}
 		for _, k := range append([]string{g.SourceKey}, g.TargetKeys...) {
 			g.Present[k] = nil
 			if s := m.Lookup(k); s != nil {
@@ -198,6 +218,40 @@ func (g *Group) flag(name string) {
 // Needs reports whether only the data of the two members can tell.
 func (g *Group) Needs() bool { return g.both && g.Storage == "disjoint" }
 
+// questions are what only data can tell of a group.
+func (g *Group) questions(digest bool) []Question {
+	var qs []Question
+	if g.Needs() {
+		qs = append(qs, Question{Tie: g.ID, Digest: digest})
+	}
+	for _, k := range g.more {
+		if k.t != nil && k.t.Name != g.embed.Name {
+			qs = append(qs, Question{Tie: g.ID, Member: k.key, Digest: digest})
+		}
+	}
+	return qs
+}
+
+// settle judges the group by the evidence.
+func (g *Group) settle(ev *Evidence) {
+	for _, k := range g.more {
+		switch c := ev.Ties[Question{Tie: g.ID, Member: k.key}.members()]; {
+		case k.t == nil:
+		case k.t.Name == g.embed.Name:
+			k.relation = Equal
+		case c != nil:
+			k.relation = c.Relation
+		}
+		if k.t != nil && !k.equal() {
+			g.flag("member_differs")
+		}
+	}
+	g.Judge(ev.Ties[g.ID])
+}
+
+// equal reports whether the member holds the values of the source.
+func (k *kin) equal() bool { return k.relation == Equal || k.relation == CastEqual }
+
 // state is the row of the matrix.
 func (g *Group) state(c *Comparison) string {
 	switch {
@@ -276,6 +330,11 @@ func (g *Group) Consistent(m *arch.Model) (bool, string) {
 			return false, "the index lists a tensor that no file holds"
 		}
 	}
+	for _, k := range g.more {
+		if k.t != nil && !k.equal() {
+			return false, k.key + " differs from " + g.SourceKey + ", which programs use in its place"
+		}
+	}
 	if g.ValueRelation != nil && *g.ValueRelation == Equal && g.both && g.Storage != "same" {
 		return true, "two equal copies are stored: one is redundant"
 	}
@@ -320,11 +379,12 @@ type JudgeOptions struct {
 // Judged finds and judges the tie groups of a model, reading both members where both are stored.
 func Judged(ctx context.Context, m *arch.Model, o JudgeOptions) ([]*Group, error) {
 	groups := Groups(m)
+	if m.Family == nil && len(groups) == 0 && m.Foreign == "" {
+		return discovered(ctx, m)
+	}
 	var qs []Question
 	for _, g := range groups {
-		if g.Needs() {
-			qs = append(qs, Question{Tie: g.ID, Digest: o.Digest})
-		}
+		qs = append(qs, g.questions(o.Digest)...)
 		for _, n := range m.Dangling {
 			if g.embed != nil && slices.Contains(g.TargetKeys, n) {
 				g.flag("index_dangling")
@@ -336,7 +396,7 @@ func Judged(ctx context.Context, m *arch.Model, o JudgeOptions) ([]*Group, error
 		return nil, err
 	}
 	for _, g := range groups {
-		g.Judge(ev.Ties[g.ID])
+		g.settle(ev)
 		g.read(m)
 		g.describe(m)
 	}

@@ -1,6 +1,7 @@
 package convert_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bowline-ml/bowline"
@@ -94,7 +96,8 @@ var states = map[string]func(x *weights, embed, head string){
 //	T F    the flag      . as it was      !CODE  refused
 //
 // Where the GGUF target differs from the directory, its outcome follows a slash. Policies stand in this order: auto, keep, tie,
-// tie=embed, tie=head, then these two with --discard-differing, and untie. The level is the loudest note on the pair under auto.
+// tie=embed, tie=head, then these two with --discard-differing, and untie. Weights without any config ("?") have a verdict, and are copied with
+// names kept whatever it is. The level is the loudest note on the pair under auto.
 const matrixTable = `
 state                    | said | verdict               | flags                         | ok  | level | auto     | keep         | tie    | embed  | head   | embed!  | head!   | untie
 source only              | T    | TIED_SHARED           |                               | yes |       | e T      | e .          | e T    | e T    | e T    | e T     | e T     | ee F
@@ -141,6 +144,13 @@ distinct                 | f    | UNTIED                | default_dependent     
 distinct                 | gguf | UNTIED                |                               | yes |       | eh F     | eh F         | !TIE   | !TIE   | !TIE   | e T     | h T     | eh F
 another width            | T    | SHAPE_CONFLICT        | config_wrong                  | no  |       | !SHAPE   | !SHAPE       | !SHAPE | !SHAPE | !SHAPE | !SHAPE  | !SHAPE  | !SHAPE
 another width            | F    | UNTIED                |                               | yes |       | !SHAPE   | !SHAPE       | !SHAPE | !SHAPE | !SHAPE | !SHAPE  | !SHAPE  | !SHAPE
+equal                    | ?    | TIED_DUPLICATE        |                               | no  | | | | | | | | |
+cast                     | ?    | TIED_CAST             |                               | no  | | | | | | | | |
+prefix                   | ?    | TIED_PREFIX           |                               | no  | | | | | | | | |
+scaled                   | ?    | TIED_SCALED           |                               | no  | | | | | | | | |
+near                     | ?    | DRIFTED               |                               | no  | | | | | | | | |
+distinct                 | ?    | UNTIED                |                               | no  | | | | | | | | |
+another width            | ?    | SHAPE_CONFLICT        |                               | no  | | | | | | | | |
 neither                  | T    | GROUP_MISSING         | config_wrong                  | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
 neither                  | F    | GROUP_MISSING         |                               | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
 neither                  | f    | GROUP_MISSING         | default_dependent             | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
@@ -190,6 +200,12 @@ func source(t testing.TB, state, said string) pair {
 	p.x = read(t, fsys, "/untied")
 	states[state](p.x, hfEmbed, hfHead)
 	p.x.put(t, fsys, "/untied/model.safetensors")
+	if said == "?" {
+		if err := fsys.Remove("/untied/config.json"); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
 	edit(t, fsys, "/untied/config.json", "tie_word_embeddings", p.flag)
 	return p
 }
@@ -206,11 +222,19 @@ func (p pair) open(t testing.TB, said string) *arch.Model {
 	return m
 }
 
-// TestMatrix goes through every state, declaration, policy and target.
+// TestMatrix goes through every state, declaration, policy and target, and prints the matrix with a mark for each cell that is as it should be.
 func TestMatrix(t *testing.T) {
+	var mu sync.Mutex
+	marks := map[string]string{}
+	t.Cleanup(func() { t.Log(drawn(marks)) })
 	for _, r := range matrixRows() {
 		t.Run(r.state+" "+r.said, func(t *testing.T) {
 			t.Parallel()
+			t.Cleanup(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				marks[r.state+"|"+r.said] = map[bool]string{true: "x ", false: "+ "}[t.Failed()] + r.verdict
+			})
 			p := source(t, r.state, r.said)
 			m := p.open(t, r.said)
 			groups, err := convert.Judged(context.Background(), m, convert.JudgeOptions{})
@@ -223,6 +247,9 @@ func TestMatrix(t *testing.T) {
 			}
 			if ok, why := g.Consistent(m); ok != (r.ok == "yes") {
 				t.Errorf("got consistent %v (%s), want %s", ok, why, r.ok)
+			}
+			if r.said == "?" {
+				return
 			}
 			for i, o := range policies {
 				for j, tg := range []convert.Target{target("safetensors"), target("gguf")} {
@@ -251,6 +278,27 @@ func TestMatrix(t *testing.T) {
 			}
 		})
 	}
+}
+
+// drawn is the matrix: a row for each state, a column for each declaration.
+func drawn(marks map[string]string) string {
+	said := []string{"T", "t", "F", "f", "?", "gguf"}
+	b := fmt.Sprintf("\n%-26s", "state")
+	for _, s := range said {
+		b += fmt.Sprintf("%-24s", s)
+	}
+	done := map[string]bool{}
+	for _, r := range matrixRows() {
+		if done[r.state] {
+			continue
+		}
+		done[r.state] = true
+		b += fmt.Sprintf("\n%-26s", r.state)
+		for _, s := range said {
+			b += fmt.Sprintf("%-24s", cmp.Or(marks[r.state+"|"+s], "-"))
+		}
+	}
+	return b
 }
 
 // loudest is the level of the notes on the pair.

@@ -171,6 +171,9 @@ func byName(m *arch.Model) (*reading, error) {
 func lonePairs() [][]string {
 	var out [][]string
 	for _, f := range arch.All() {
+		if f.Open { // its head has a name that others have too
+			continue
+		}
 		for _, t := range f.Ties {
 			names := []string{f.Names(arch.HF, t.Source, 0)}
 			for _, role := range t.Targets {

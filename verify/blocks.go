@@ -68,10 +68,17 @@ func (p *pass) linear(x []float64, w, bias *weight) []float64 {
 	return out
 }
 
-// project is linear into a matrix of results.
-func (p *pass) project(x []float64, w *weight) Matrix {
+// project is linear into a matrix of results, of which each has f applied if it is not nil.
+func (p *pass) project(x []float64, w *weight, f func(float64) float64) Matrix {
 	out := newMatrix(p.T, w.rows, p.precision)
-	p.multiply(x, w, nil, func(t, n int, v []float64) { out.set(t*w.rows+n, v) })
+	p.multiply(x, w, nil, func(t, n int, v []float64) {
+		if f != nil {
+			for i := range v {
+				v[i] = p.store(f(v[i]))
+			}
+		}
+		out.set(t*w.rows+n, v)
+	})
 	return out
 }
 
@@ -129,11 +136,18 @@ func (p *pass) lookup(w *weight, tokens []int32) []float64 {
 	return out
 }
 
-// rmsnorm divides each row by its root mean square and multiplies it by w [n]. Steps round as in modeling_llama.py, LlamaRMSNorm.
+// rmsnorm divides each stretch of x as long as w by its root mean square and multiplies it by w [n] and what the layout adds to it. Steps round
+// as in modeling_llama.py, LlamaRMSNorm.
 func (p *pass) rmsnorm(x []float64, w *weight, eps float64) []float64 {
 	gain := p.vector(w)
 	out := make([]float64, len(x))
-	p.each(p.T, func(t int, _ *scratch) error {
+	if len(gain) == 0 {
+		return out
+	}
+	for i, v := range gain {
+		gain[i] = p.store(v + w.shift)
+	}
+	p.each(len(x)/len(gain), func(t int, _ *scratch) error {
 		n := len(gain)
 		row := x[t*n : (t+1)*n]
 		sum := 0.0
@@ -158,50 +172,36 @@ func (p *pass) add(x, y []float64) []float64 {
 	return out
 }
 
-// silu is gate / (1 + e^-gate) times up.
-func (p *pass) silu(gate, up []float64) []float64 {
-	out := make([]float64, len(gate))
-	n := len(gate) / p.T
-	p.each(p.T, func(t int, _ *scratch) error {
-		for i := t * n; i < (t+1)*n; i++ {
-			out[i] = p.store(p.store(gate[i]/(1+math.Exp(-gate[i]))) * up[i])
-		}
-		return nil
-	})
-	return out
-}
-
-// rope rotates the heads of x [T, n*d], whose pairs lie as the layout says, and writes them in half order whatever they lay in, so that
-// what follows is the same sequence of operations for both layouts.
-func (p *pass) rope(x []float64, a angles, pairs arch.Pairing) []float64 {
-	out := make([]float64, len(x))
-	half := len(a.cos) / p.T
-	n := len(x) / p.T
-	for t := range p.T {
-		for h := t * n; h < (t+1)*n; h += 2 * half {
-			for i := range half {
-				lo, hi := h+i, h+i+half
-				first, second := x[lo], x[hi]
-				if pairs == arch.Interleaved {
-					first, second = x[h+2*i], x[h+2*i+1]
-				}
-				c, s := a.cos[t*half+i], a.sin[t*half+i]
-				out[lo] = p.store(p.store(first*c) - p.store(second*s))
-				out[hi] = p.store(p.store(second*c) + p.store(first*s))
-			}
-		}
-	}
-	return out
-}
-
 // queries is how many rows of scores exist at a time in a head.
 const queries = 64
 
-// attention is softmax(q k^T / sqrt d) v with q [T, heads*d], k and v [T, kv*d]: [T, heads*d]. Query t sees keys up to t, and no more
-// than window of them if window is not 0. Each key head serves heads/kv query heads.
-func (p *pass) attention(q, k, v []float64, heads, kv, d, window int) []float64 {
+// heads is the shape of attention.
+type heads struct {
+	q, kv, d int
+	pairs    arch.Pairing
+	window   int     // how many keys a query sees, 0 for all up to its own
+	scale    float64 // of the scores, 0 for 1/sqrt(d)
+	cap      float64 // that scores approach, 0 for none
+}
+
+// heads is the shape of attention as the file's own programs compute it.
+func (w *weights) heads() heads {
+	c, layout := w.m.Config, w.m.Family.Layouts[w.m.Scheme]
+	h := heads{q: int(c.Heads), kv: int(c.KVHeads), d: int(c.HeadDim), pairs: layout.Rope, scale: single(c.AttnScale), cap: single(c.AttnCap)}
+	if layout.Window { // without, the runtime attends to everything
+		h.window = int(c.SlidingWindow)
+	}
+	return h
+}
+
+// attention is softmax(q k^T * scale) v with q [T, heads*d], k and v [T, kv*d]: [T, heads*d]. Query t sees keys up to t. Each key head serves
+// heads/kv query heads.
+func (p *pass) attention(q, k, v []float64, a heads) []float64 {
 	out := make([]float64, len(q))
-	scale := p.store(1 / math.Sqrt(float64(d)))
+	heads, kv, d, window, scale := a.q, a.kv, a.d, a.window, a.scale
+	if scale == 0 {
+		scale = p.store(1 / math.Sqrt(float64(d)))
+	}
 	T := p.T
 	p.each(heads, func(h int, s *scratch) error {
 		g := h / (heads / kv)
@@ -221,7 +221,7 @@ func (p *pass) attention(q, k, v []float64, heads, kv, d, window int) []float64 
 					first = max(0, t-window+1)
 				}
 				row := s.tile[(t-top)*T+first : (t-top)*T+t+1]
-				p.softmax(row, scale)
+				p.softmax(row, scale, a.cap)
 				clear(sum)
 				for j, w := range row {
 					for i, x := range v[((first+j)*kv+g)*d:][:d] {
@@ -238,11 +238,11 @@ func (p *pass) attention(q, k, v []float64, heads, kv, d, window int) []float64 
 	return out
 }
 
-// softmax turns scores, still to be multiplied by scale, into weights in place.
-func (p *pass) softmax(row []float64, scale float64) {
+// softmax turns scores, still to be multiplied by scale and bounded by limit if it is not 0, into weights in place.
+func (p *pass) softmax(row []float64, scale, limit float64) {
 	top := math.Inf(-1)
 	for i, v := range row {
-		row[i] = p.store(p.store(v) * scale)
+		row[i] = p.bound(p.store(p.store(v)*scale), limit)
 		top = max(top, row[i])
 	}
 	sum := 0.0
@@ -253,6 +253,90 @@ func (p *pass) softmax(row []float64, scale float64) {
 	for i := range row {
 		row[i] = p.store(row[i] / sum)
 	}
+}
+
+// bound is limit * tanh(v / limit), v itself if limit is 0. Source: transformers modeling_gemma2.py, eager_attention_forward.
+func (p *pass) bound(v, limit float64) float64 {
+	if limit == 0 {
+		return v
+	}
+	return p.store(p.store(math.Tanh(p.store(v/limit))) * limit)
+}
+
+// times is x * c.
+func (p *pass) times(x []float64, c float64) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = p.store(v * c)
+	}
+	return out
+}
+
+// activations are the functions that configs name. Source: transformers activations.py, ACT2FN.
+var activations = map[string]func(float64) float64{
+	"silu":              func(v float64) float64 { return v / (1 + math.Exp(-v)) },
+	"gelu":              func(v float64) float64 { return v * 0.5 * (1 + math.Erf(v/math.Sqrt2)) },
+	"gelu_pytorch_tanh": tanhGelu,
+	"gelu_new":          tanhGelu,
+	"relu":              func(v float64) float64 { return max(v, 0) },
+}
+
+func tanhGelu(v float64) float64 {
+	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*float64(float64(v*v)*v))))
+}
+
+// act is an activation of x, times up if it is not nil. The name is one that the family's Check has let pass.
+func (p *pass) act(name string, x, up []float64) []float64 {
+	f := activations[name]
+	out := make([]float64, len(x))
+	n := len(x) / p.T
+	p.each(p.T, func(t int, _ *scratch) error {
+		for i := t * n; i < (t+1)*n; i++ {
+			if out[i] = p.store(f(x[i])); up != nil {
+				out[i] = p.store(out[i] * up[i])
+			}
+		}
+		return nil
+	})
+	return out
+}
+
+// layernorm subtracts the mean of each row, divides by the standard deviation, multiplies by w [n] and adds b [n], which may be nil.
+func (p *pass) layernorm(x []float64, w, b *weight, eps float64) []float64 {
+	gain, bias := p.vector(w), p.vector(b)
+	out := make([]float64, len(x))
+	p.each(p.T, func(t int, _ *scratch) error {
+		n := len(gain)
+		row := x[t*n : (t+1)*n]
+		mean, sum := 0.0, 0.0
+		for _, v := range row {
+			mean += v
+		}
+		mean /= float64(n)
+		for _, v := range row {
+			sum += float64((v - mean) * (v - mean))
+		}
+		scale := 1 / math.Sqrt(sum/float64(n)+single(eps))
+		for i, v := range row {
+			y := float64((v-mean)*scale) * gain[i]
+			if bias != nil {
+				y += bias[i]
+			}
+			out[t*n+i] = p.store(y)
+		}
+		return nil
+	})
+	return out
+}
+
+// columns is columns lo to hi of x [T, n]: [T, hi-lo].
+func (p *pass) columns(x []float64, lo, hi int) []float64 {
+	n := len(x) / p.T
+	out := make([]float64, 0, p.T*(hi-lo))
+	for t := range p.T {
+		out = append(out, x[t*n+lo:t*n+hi]...)
+	}
+	return out
 }
 
 // keep copies an activation into a trace.

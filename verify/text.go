@@ -30,7 +30,7 @@ func (r *Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "  %d layers", r.Test.Layers)
 	}
 	fmt.Fprintf(&b, "  ref: %s\n", r.Reference)
-	fmt.Fprintf(&b, "class: %s", r.Because)
+	fmt.Fprintf(&b, "class: %s", formats.Escape(r.Because, 1000))
 	if r.Rule != "" {
 		fmt.Fprintf(&b, "; limits: %s", r.Rule)
 	}
@@ -48,7 +48,7 @@ func (r *Report) Text(w io.Writer) error {
 			limit = fmt.Sprintf("  %s %v", op, *g.Limit)
 		}
 		if g.Note != "" {
-			limit += "  " + g.Note
+			limit += "  " + formats.Escape(g.Note, 500)
 		}
 		fmt.Fprintf(&b, "  %s  %-8s %v%s\n", mark, g.Name, g.Value, limit)
 	}
@@ -63,10 +63,10 @@ func (r *Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, ", %s\n", f.Step)
 	}
 	for _, x := range r.Suspects {
-		fmt.Fprintf(&b, "suspect: %s: %s (%s)\n", x.Tensor, x.Transform, x.Evidence)
+		fmt.Fprintf(&b, "suspect: %s: %s (%s)\n", formats.Escape(x.Tensor, 300), formats.Escape(x.Transform, 400), formats.Escape(x.Evidence, 600))
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "note: %s: %s: %s\n", n.Subject, n.Decision, n.Because)
+		fmt.Fprintf(&b, "note: %s: %s: %s\n", formats.Escape(n.Subject, 300), formats.Escape(n.Decision, 300), formats.Escape(n.Because, 600))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

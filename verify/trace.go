@@ -82,7 +82,10 @@ type forward func(p *pass, w *weights, tokens []int32) (*Trace, error)
 
 // forwards are the families that can be run.
 var forwards = map[string]forward{
-	arch.Llama.Name: llama,
+	arch.Llama.Name:      llama,
+	arch.Granite.Name:    granite,
+	arch.GraniteMoe.Name: graniteMoe,
+	arch.Mixtral.Name:    mixtral,
 }
 
 // Supported reports whether there is a forward pass for a family; a nil family has none.

@@ -21,6 +21,7 @@ type weight struct {
 	// turned is a matrix that is stored as [in, out], with stride values in a stored row: columns of what is stored are rows.
 	turned bool
 	stride int
+	shift  float64 // of a norm: what the layout's programs add to it
 }
 
 // rowBytes is the stored size of a row.
@@ -130,7 +131,11 @@ func (w *weights) find(role string, layer int64) *weight {
 		w.fail(w.m.Missing(row, layer), formats.Missing, "the tensor is missing")
 		return nil
 	}
-	return w.open(runs[0], len(w.m.Dims(row)) == 1)
+	out := w.open(runs[0], len(w.m.Dims(row)) == 1)
+	if out != nil && row.Kind == arch.Norm {
+		out.shift = float64(w.m.Family.Layouts[w.m.Scheme].NormShift)
+	}
+	return out
 }
 
 // experts are the tensors of a role of which each expert has one, as matrices.

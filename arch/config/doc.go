@@ -12,7 +12,6 @@ import (
 
 // Limits of a JSON side file.
 const (
-	maxBytes  = 64 << 20
 	maxDepth  = 64
 	maxValues = 1 << 18 // each costs far more memory than it has bytes
 )
@@ -44,13 +43,19 @@ type Doc struct {
 	Path  string
 	text  []byte
 	nodes []node
+	most  int64 // bytes
 }
 
 // Parse reads a document whose root is an object.
 func Parse(path string, b []byte) (*Doc, error) {
-	d := &Doc{Path: path, text: b}
-	if len(b) > maxBytes {
-		return nil, formats.Errorf(formats.Limit, "got %d bytes of JSON, want at most %d", len(b), maxBytes).At(path, 0)
+	return ParseWithin(path, b, formats.ConfigBound.Default())
+}
+
+// ParseWithin is Parse of at most as many bytes.
+func ParseWithin(path string, b []byte, most int64) (*Doc, error) {
+	d := &Doc{Path: path, text: b, most: most}
+	if int64(len(b)) > most {
+		return nil, formats.Errorf(formats.Limit, "got %d bytes of JSON, want at most %d", len(b), most).At(path, 0)
 	}
 	if err := d.parse(); err != nil {
 		return nil, err
@@ -479,7 +484,7 @@ func (d *Doc) Bytes() []byte { return d.text }
 // object, in the style of its neighbours. The objects on the way must exist.
 func (d *Doc) Set(raw string, path ...string) (*Doc, error) {
 	if n := d.find(path...); n >= 0 {
-		return Parse(d.Path, splice(d.text, d.nodes[n].start, d.nodes[n].end, raw))
+		return ParseWithin(d.Path, splice(d.text, d.nodes[n].start, d.nodes[n].end, raw), d.most)
 	}
 	p := d.find(path[:len(path)-1]...)
 	if p < 0 || d.nodes[p].kind != object {
@@ -488,7 +493,7 @@ func (d *Doc) Set(raw string, path ...string) (*Doc, error) {
 	key := Quote(path[len(path)-1])
 	kids := d.nodes[p].children
 	if len(kids) == 0 {
-		return Parse(d.Path, splice(d.text, d.nodes[p].start, d.nodes[p].end, "{"+key+": "+raw+"}"))
+		return ParseWithin(d.Path, splice(d.text, d.nodes[p].start, d.nodes[p].end, "{"+key+": "+raw+"}"), d.most)
 	}
 	last := d.nodes[kids[len(kids)-1]]
 	// The white space before the last key is that of a neighbour.
@@ -500,7 +505,7 @@ func (d *Doc) Set(raw string, path ...string) (*Doc, error) {
 	if len(kids) == 1 && lead == "" {
 		lead = " "
 	}
-	return Parse(d.Path, splice(d.text, last.end, last.end, fmt.Sprintf(",%s%s: %s", lead, key, raw)))
+	return ParseWithin(d.Path, splice(d.text, last.end, last.end, fmt.Sprintf(",%s%s: %s", lead, key, raw)), d.most)
 }
 
 func splice(b []byte, from, to int, s string) []byte {

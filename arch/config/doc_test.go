@@ -10,85 +10,12 @@ import (
 
 	"github.com/bowline-ml/bowline/arch/config"
 	"github.com/bowline-ml/bowline/formats"
+	"github.com/bowline-ml/bowline/formats/formatstest/corpus"
 )
 
 const checkpoints = "../../testdata/checkpoints/"
 
-func TestParse(t *testing.T) {
-	for _, x := range []struct {
-		name, text string
-		code       formats.Code // "" is read
-	}{
-		{"empty object", `{}`, ""},
-		{"white space around", " \n\t{ \"a\" : [ ] , \"b\" : { } } \r\n", ""},
-		{"NaN and infinities of Python", `{"a": NaN, "b": [Infinity, -Infinity]}`, ""},
-		{"a surrogate pair", `{"a": "\ud83d\ude00"}`, ""},
-		{"every escape", `{"a": "\"\\\/\b\f\n\r\t\u00e9"}`, ""},
-		{"numbers", `{"a": [0, -0, 1.5, -2e10, 3E-4, 1e+3, 123456789012345678901234567890]}`, ""},
-		{"depth 64", strings.Repeat(`{"a":`, 63) + `{}` + strings.Repeat("}", 63), ""},
-		{"the same key in two objects", `{"a": {"k": 1}, "b": {"k": 2}, "c": [{"k": 1}, {"k": 1}]}`, ""},
-
-		{"nothing", ``, formats.Trunc},
-		{"white space only", " \n", formats.Trunc},
-		{"a list at the root", `[]`, formats.JSON},
-		{"a number at the root", `1`, formats.JSON},
-		{"a byte order mark", "\xef\xbb\xbf{}", formats.JSON},
-		{"UTF-16", "{\x00}\x00", formats.JSON},
-		{"bytes after the end", `{} {}`, formats.Trail},
-		{"a second comma", `{"a": 1,,"b": 2}`, formats.JSON},
-		{"a comma before the end of an object", `{"a": 1,}`, formats.JSON},
-		{"a comma before the end of a list", `{"a": [1,]}`, formats.JSON},
-		{"a comma first", `{,"a": 1}`, formats.JSON},
-		{"no comma", `{"a": 1 "b": 2}`, formats.JSON},
-		{"no colon", `{"a" 1}`, formats.JSON},
-		{"a key without quotes", `{a: 1}`, formats.JSON},
-		{"single quotes", `{'a': 1}`, formats.JSON},
-		{"a comment", `{"a": 1 /* b */}`, formats.JSON},
-		{"the wrong bracket", `{"a": [1}`, formats.JSON},
-		{"a duplicate key", `{"a": 1, "a": 1}`, formats.Dup},
-		{"a duplicate key behind an escape", `{"a": 1, "\u0061": 2}`, formats.Dup},
-		{"a duplicate key, nested", `{"a": {"b": 1, "b": 2}}`, formats.Dup},
-		{"depth 65", strings.Repeat(`{"a":`, 64) + `{}` + strings.Repeat("}", 64), formats.Limit},
-		{"lists deeper than any stack", `{"a":` + strings.Repeat("[", 100_000), formats.Limit},
-		{"a lone high surrogate", `{"a": "\ud83d"}`, formats.JSON},
-		{"a lone low surrogate", `{"a": "\ude00"}`, formats.JSON},
-		{"a high surrogate and a letter", `{"a": "\ud83d\u0061"}`, formats.JSON},
-		{"a high surrogate at the end", `{"a": "\ud83d\u`, formats.Trunc},
-		{"an unknown escape", `{"a": "\x41"}`, formats.JSON},
-		{"a short escape", `{"a": "\u12"}`, formats.JSON},
-		{"a control character", "{\"a\": \"\x01\"}", formats.JSON},
-		{"a line break in a string", "{\"a\": \"b\nc\"}", formats.JSON},
-		{"bytes that are not UTF-8", "{\"a\": \"\xff\"}", formats.JSON},
-		{"a key that is not UTF-8", "{\"\xc3\": 1}", formats.JSON},
-		{"a leading zero", `{"a": 01}`, formats.JSON},
-		{"a plus", `{"a": +1}`, formats.JSON},
-		{"a point first", `{"a": .5}`, formats.JSON},
-		{"a point last", `{"a": 1.}`, formats.JSON},
-		{"no exponent", `{"a": 1e}`, formats.JSON},
-		{"hexadecimal", `{"a": 0x10}`, formats.JSON},
-		{"None of Python", `{"a": None}`, formats.JSON},
-		{"True of Python", `{"a": True}`, formats.JSON},
-		{"nan in lower case", `{"a": nan}`, formats.JSON},
-		{"a key without a value", `{"a":}`, formats.JSON},
-		{"a string that does not end", `{"a": "b`, formats.Trunc},
-		{"a backslash at the end", `{"a": "\`, formats.Trunc},
-	} {
-		d, err := config.Parse("config.json", []byte(x.text))
-		if got := formats.CodeOf(err); got != x.code {
-			t.Errorf("%s: got %q %v, want %q", x.name, got, err, x.code)
-		}
-		if err != nil {
-			for _, e := range formats.Errors(err) {
-				if e.Path != "config.json" || e.Offset < 0 || e.Offset > int64(len(x.text)) {
-					t.Errorf("%s: the error is at %s %d: %v", x.name, e.Path, e.Offset, e)
-				}
-			}
-			continue
-		}
-		if string(d.Bytes()) != x.text {
-			t.Errorf("%s: got the text %q", x.name, d.Bytes())
-		}
-	}
+func TestParseLong(t *testing.T) {
 	if _, err := config.Parse("big.json", make([]byte, 64<<20+1)); formats.CodeOf(err) != formats.Limit {
 		t.Errorf("64 MiB and a byte: got %v, want %s", err, formats.Limit)
 	}
@@ -226,6 +153,11 @@ func FuzzParse(f *testing.F) {
 	for _, p := range paths {
 		if b, err := os.ReadFile(p); err == nil {
 			f.Add(b)
+		}
+	}
+	for _, x := range corpus.Config().Cases() {
+		if len(x.Bytes) < 16<<10 { // the fuzzer spends its time on small inputs
+			f.Add(x.Bytes)
 		}
 	}
 	for _, s := range []string{`{"a": NaN, "b": [[], {}]}`, `{"\ud83d\ude00": "\u0000", "a": {"a": null}}`, `{"a": 1, "a": 2}`, "{\"a\":\"\xff\"}"} {

@@ -59,7 +59,7 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 		switch {
 		case p.Int != nil:
 			var v int64
-			if v, ok, err = md.Int(key); ok {
+			if v, ok, err = m.uniform(md, key); ok {
 				if v < 0 || v > math.MaxInt32 {
 					err = formats.Errorf(formats.Bounds, "got %d, want 0 to %d", v, math.MaxInt32).In("", key)
 				}
@@ -120,6 +120,23 @@ func FromGGUF(h *formats.Header, arch string, params []Param) (*Model, error) {
 		}
 	}
 	return m, errors.Join(errs...)
+}
+
+// uniform is the integer of a key. llama.cpp reads one for each layer too (llama-model-loader.cpp, get_key_or_arr): here they have to be the same.
+func (m *Model) uniform(md formats.Metadata, key string) (int64, bool, error) {
+	all, _, err := md.Ints(key)
+	if err != nil || len(all) == 0 {
+		return md.Int(key)
+	}
+	if int64(len(all)) != m.Layers {
+		return 0, true, formats.Errorf(formats.Mismatch, "got %d numbers for %d layers", len(all), m.Layers).In("", key)
+	}
+	for i, v := range all {
+		if v != all[0] {
+			return 0, true, formats.Errorf(formats.Unsupported, "got %d for layer %d and %d for layer 0, want one number for all layers", v, i, all[0]).In("", key)
+		}
+	}
+	return all[0], true, nil
 }
 
 // scaling gives the rope type the names of transformers. A factor without a type is linear, and a factor of 0 is none.

@@ -36,6 +36,8 @@ type Model struct {
 	SlidingWindow int64
 	Rope          Rope
 
+	// LayerTypes are what config.json calls each layer; nil if it does not say.
+	LayerTypes []string
 	// LayerWindows says of each layer whether the window applies to it; nil if it does to all.
 	LayerWindows []bool
 
@@ -50,6 +52,7 @@ type Model struct {
 
 	MultiQuery bool // gpt_bigcode: one key head
 	Parallel   bool // attention and MLP read the same residual
+	NoRope     bool // no position encoding, neither rope nor another
 
 	BOS, PAD *int64
 	EOS      []int64

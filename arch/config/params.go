@@ -201,7 +201,7 @@ func Disagree(m, other *Model, d *Doc, params []Param) []*formats.Error {
 	}
 	for _, p := range params {
 		switch {
-		case !slices.ContainsFunc(p.Params, func(k string) bool { return d.Has(k) }):
+		case len(p.Params) == 0 || !slices.ContainsFunc(p.Params, func(k string) bool { return d.Has(k) }) && !slices.Contains(paramsMatter, p.Params[0]):
 		case p.Int != nil && *p.Int(m) != *p.Int(other):
 			bad(p.Params[0], *p.Int(other), *p.Int(m))
 		case p.Float != nil && *p.Float(m) != *p.Float(other):
@@ -226,7 +226,8 @@ type Runtime struct {
 
 // paramsOrder is the order in which ToParams writes.
 var paramsOrder = []string{"block_size", "vocab_size", "n_layers", "n_heads", "n_local_heads", "dim", "hidden_dim", "rope_base", "norm_eps", "max_seq_length",
-	"rope_scaling", "use_tiktoken", "use_hf_tokenizer", "tokenizer_prepend_bos", "attention_bias", "feed_forward_bias", "tie_word_embeddings"}
+	"rope_scaling", "use_tiktoken", "use_hf_tokenizer", "tokenizer_prepend_bos", "attention_bias", "feed_forward_bias", "tie_word_embeddings",
+	"embedding_multiplier", "attention_multiplier", "residual_multiplier", "logits_scaling"} // the last four of Granite alone
 
 // maxSeqLength is TorchChat's default: longer caches are the user's choice.
 const maxSeqLength = 8192
@@ -250,7 +251,9 @@ func (m *Model) ToParams(params []Param, r Runtime, tied bool) []byte {
 	}
 	var lines []string
 	for _, k := range paramsOrder {
-		lines = append(lines, fmt.Sprintf("  %s: %s", Quote(k), kv[k]))
+		if kv[k] != "" {
+			lines = append(lines, fmt.Sprintf("  %s: %s", Quote(k), kv[k]))
+		}
 	}
 	return []byte("{\n" + strings.Join(lines, ",\n") + "\n}\n")
 }

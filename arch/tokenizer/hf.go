@@ -28,7 +28,7 @@ type Model struct {
 }
 
 // FromHF reads a vocabulary from Hugging Face files. read gives a file of the model's directory, or an error that wraps
-// fs.ErrNotExist; each file is read once and not kept. tokenizer.json has to be there.
+// fs.ErrNotExist; each file is read once and not kept, and read bounds its size. tokenizer.json has to be there.
 func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.Note, error) {
 	b, err := read("tokenizer.json")
 	if errors.Is(err, fs.ErrNotExist) {

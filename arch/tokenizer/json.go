@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	maxFile = 256 << 20 // bytes of one tokenizer file
-	maxRows = 1 << 24   // tokens
+	maxRows = 1 << 24 // tokens
 	// Steps of a normalizer, pre-tokenizer or post-processor, sequences within sequences counted. Each is parsed anew.
 	maxSteps = 100
 )
@@ -48,9 +47,6 @@ type reader struct {
 }
 
 func newReader(name string, b []byte) (*reader, error) {
-	if len(b) > maxFile {
-		return nil, formats.Errorf(formats.Limit, "got %d bytes, want at most %d", len(b), maxFile).At(name, -1)
-	}
 	if !utf8.Valid(b) {
 		return nil, formats.Errorf(formats.UTF8, "not UTF-8").At(name, -1)
 	}

@@ -5,8 +5,10 @@
 
 Float32, eager attention, CPU. Prints one JSON object: the version, the missing and
 unexpected keys, warnings, whether head and embedding share memory. With --tokens,
-FILE gets logits and input_ids; with --hidden also embed, L.{i}.out (the output of
-layer i, before the final norm) and final_norm. --tf4 uses the transformers 4 that
+FILE gets logits and input_ids; with --hidden also embed (what enters the first layer),
+L.{i}.out (the output of layer i, before the final norm) and final_norm. With --tokens,
+"gap" is the least difference between the last expert chosen and the first not chosen, in
+router logits, where a model has experts. --tf4 uses the transformers 4 that
 .ci/peers.sh puts beside the newer one.
 
 --jobs reads jobs from stdin (see jobs.py), each one of
@@ -14,6 +16,7 @@ layer i, before the final norm) and final_norm. --tf4 uses the transformers 4 th
     {"new", "config", "dtype", "shard", "seed", "tokens", "out"}
                                          a new LlamaForCausalLM, random in every tensor, saved into the directory new
     {"tokenizer", "gguf", "texts"}       ids by AutoTokenizer of a directory, or of the file gguf in it
+    {"shapes"}                           names and shapes of the tensors of the class that a directory's config.json names
 """
 import argparse
 import json
@@ -24,6 +27,14 @@ import warnings
 from pathlib import Path
 
 PEERS = Path(os.environ.get("BOWLINE_PEERS", Path.home() / ".cache/bowline-peers-ci"))
+
+
+def automatic(path):
+    """The class of transformers that chooses a model's class."""
+    import transformers
+
+    kind = json.loads((Path(path) / "config.json").read_text()).get("model_type")
+    return {"t5": transformers.AutoModelForSeq2SeqLM, "bert": transformers.AutoModelForMaskedLM}.get(kind, transformers.AutoModelForCausalLM)
 
 
 def load(path):
@@ -41,7 +52,7 @@ def load(path):
     logging.getLogger("transformers").handlers = [Keep()]
     warnings.showwarning = lambda message, *a, **k: said.append(str(message))
     torch.manual_seed(0)  # for the tensors that a loader makes up
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+    model, info = automatic(path).from_pretrained(
         path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     head, embed = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     # A tensor that lies somewhere in a mapped file is multiplied in another order than an aligned one.
@@ -55,26 +66,56 @@ def load(path):
 
 
 def run(model, ids, hidden=False):
-    """The logits, as float32 numpy; with hidden the whole trace of a llama-like model."""
+    """The logits, as float32 numpy; with hidden the whole trace of a decoder. The second answer is the gap between experts, or None."""
     import torch
 
-    got = {}
+    got, gaps = {}, []
 
     def keep(name):
         def hook(module, args, out):
             got[name] = (out[0] if isinstance(out, tuple) else out)[0].float().numpy().copy()
         return hook
 
+    def entry(module, args, kwargs):
+        got["embed"] = (args[0] if args else kwargs["hidden_states"])[0].float().numpy().copy()
+
+    def gap(module, args, kwargs):
+        x = args[0] if args else kwargs["hidden_states"]
+        w = getattr(module, "layer", module).weight
+        r = torch.nn.functional.linear(x.reshape(-1, w.shape[1]), w).sort(dim=1, descending=True).values
+        k = model.config.num_experts_per_tok
+        gaps.append((r[:, k - 1] - r[:, k]).min().item())
+
     if hidden:
         # hidden_states[-1] of transformers is after the final norm, hence hooks
-        inner = model.model
-        inner.embed_tokens.register_forward_hook(keep("embed"))
-        inner.norm.register_forward_hook(keep("final_norm"))
-        for i, layer in enumerate(inner.layers):
+        inner = getattr(model, "model", None) or model.base_model
+        layers = inner.layers if hasattr(inner, "layers") else inner.h
+        norm = next(getattr(inner, n) for n in ("norm", "ln_f", "final_layer_norm") if hasattr(inner, n))
+        layers[0].register_forward_pre_hook(entry, with_kwargs=True)
+        norm.register_forward_hook(keep("final_norm"))
+        for i, layer in enumerate(layers):
             layer.register_forward_hook(keep(f"L.{i}.out"))
+    for name, module in model.named_modules():
+        if name.endswith((".router", "_moe.gate", "mlp.gate")):
+            module.register_forward_pre_hook(gap, with_kwargs=True)
     with torch.inference_mode():
         got["logits"] = model(torch.tensor([ids]), use_cache=False).logits[0].float().numpy().copy()
-    return got
+    return got, min(gaps, default=None)
+
+
+def shapes(path):
+    """Every tensor that the class would save, tied ones under their source's name alone."""
+    import torch
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(path)
+    with torch.device("meta"):
+        model = automatic(path).from_config(config)
+    out = {n: list(x.shape) for n, x in model.state_dict().items()}
+    if model.get_output_embeddings().weight is model.get_input_embeddings().weight:
+        head = next(n for n, m in model.named_modules() if m is model.get_output_embeddings())
+        del out[head + ".weight"]
+    return dict(engine_version=transformers.__version__, shapes=out)
 
 
 def save(path, tensors, meta):
@@ -99,7 +140,9 @@ def trace(model, info, ids, out=None, hidden=False):
     """Run a model and say so in info."""
     import numpy as np
 
-    got = run(model, ids, hidden)
+    got, gap = run(model, ids, hidden)
+    if gap is not None:
+        info["gap"] = gap
     info["shape"] = list(got["logits"].shape)
     info["argmax"] = got["logits"].argmax(1).tolist()
     if out:
@@ -145,6 +188,8 @@ def do(job):
         return new(job)
     if "tokenizer" in job:
         return tokenize(job)
+    if "shapes" in job:
+        return shapes(job["shapes"])
     model, info = load(job["dir"])
     return trace(model, info, job["tokens"], job["out"], job.get("hidden", False)) if job.get("tokens") else info
 
