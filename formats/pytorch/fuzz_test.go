@@ -124,6 +124,7 @@ func FuzzLegacy(f *testing.F) {
 func FuzzTensors(f *testing.F) {
 	f.Add([]byte{0, 0, 16, 1, 0, 0, 4, 4, 1, 3, 2, 1})
 	f.Add([]byte{0, 15, 1, 0, 1, 0, 17, 1, 2, 63, 1, 1, 0x42, 0, 0x44, 0x14})
+	f.Add([]byte("\x88\x0f\x0f\x0f\x0f\x0f\x0f\x00")) // no values in 15 x 0, beside 15 times one value
 	f.Add([]byte{0x80, 2, 0x13, 0x31, 0x91, 4, 0x24, 0x03, 0xa2, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		classes, items := []string{"FloatStorage", "ShortStorage", "ByteStorage"}, []int{4, 2, 1}

@@ -271,7 +271,7 @@ func spell(t *tensor) string {
 	for i, d := range t.shape {
 		b = append(strconv.AppendInt(b, d, 10), ' ')
 		if d > 1 && t.bytes > 0 {
-			b = append(strconv.AppendInt(b, t.stride[i], 10), ' ')
+			b = append(strconv.AppendInt(append(b, '/'), t.stride[i], 10), ' ') // the mark keeps [15, 0] without strides from 15 by 0
 		}
 	}
 	return string(b)
