@@ -132,6 +132,8 @@ func TestPaths(t *testing.T) {
 		{name: "output has another name elsewhere, replaced", lay: func(s site) { s.must(os.Link(s.at("other/theirs"), s.at("out/x.gguf"))) }, o: force},
 		{name: "output is a FIFO", lay: fifo("out/x.gguf"), o: force, code: formats.Exists},
 		{name: "output is a device", dst: "../../../../../../../../dev/null", o: bowline.ConvertOptions{Force: true, To: "gguf"}, code: formats.Exists},
+		{name: "output is a link to a device", lay: func(s site) { s.link("/dev/null", "out/x.gguf") }, o: force, code: formats.Exists, says: "a device or a pipe"},
+		{name: "output directory is a link to a device", lay: func(s site) { s.link("/dev/null", "out/x") }, dst: "out/x", o: force, code: formats.Exists, says: "a device or a pipe"},
 		{name: "output is below a file", dst: "other/theirs/x.gguf", code: formats.NoSpace},
 		{name: "output is below a link to itself", lay: func(s site) { s.link("loop", "out/loop") }, dst: "out/loop/x.gguf", code: formats.NoSpace},
 		{name: "output is where nobody can write", dst: "../../../../../../../../proc/x.gguf", code: formats.NoSpace},

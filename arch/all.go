@@ -7,6 +7,13 @@ func All() []*Family {
 		&Llama,
 		&Granite,
 		&GraniteMoe,
+		&Qwen2,
+		&Qwen3,
+		&GPTBigCode,
+		&GPT2,
+		&Gemma,
+		&Gemma2,
+		&Gemma3,
 		&T5,
 		&Bert,
 	}

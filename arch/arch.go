@@ -172,6 +172,11 @@ type Family struct {
 	// Base is what the names of HF's tensors begin with but for the head: files of the model without a head leave it out, and files that hold
 	// another model beside it have more before it.
 	Base string
+	// Inner is, for a class that holds the model within another, the key of config.json whose object has the model's own parameters.
+	Inner map[string]string
+	// Beside is what the names of the other model's tensors begin with in HF's files of such a class. They are carried within the scheme, and no
+	// other scheme has them.
+	Beside []string
 	// Check refuses parameters that the table cannot describe; for a scheme, what that scheme cannot say.
 	Check func(*config.Model, Scheme) error
 	// Caveat says what computes the same only up to a stated length in a scheme, "" if nothing does.

@@ -219,13 +219,29 @@ func (m *Model) fromConfig() error {
 	if m.Family == nil {
 		return nil
 	}
-	if m.Config, err = config.FromHF(m.Doc, m.Family.Params(m.Class)); err != nil {
+	if m.Config, err = m.Reading(m.Doc); err != nil {
 		return err
 	}
 	if m.Config.Architecture == "" {
 		m.Config.Architecture = m.Class
 	}
 	return nil
+}
+
+// Reading is the parameters that a config.json of the model's class states.
+func (m *Model) Reading(doc *config.Doc) (*config.Model, error) {
+	if key := m.Family.Inner[m.Class]; key != "" {
+		if !doc.IsObject(key) {
+			return nil, formats.Errorf(formats.Missing, "a %s has the language model's parameters there, and it is no object", m.Class).At(doc.Path, -1).In("", key)
+		}
+		doc = doc.Under(key)
+	}
+	return config.FromHF(doc, m.Family.Params(m.Class))
+}
+
+// Beside reports whether a name is of a tensor of another model that the checkpoint holds beside the family's.
+func (m *Model) Beside(name string) bool {
+	return m.Scheme == HF && m.Family.Inner[m.Class] != "" && slices.ContainsFunc(m.Family.Beside, func(s string) bool { return strings.HasPrefix(name, s) })
 }
 
 // fromParams reads the parameters of params.json, which names no class: what it describes is the first family that has such a file,

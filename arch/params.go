@@ -1,6 +1,8 @@
 package arch
 
 import (
+	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,10 +30,6 @@ func integer(hf, gguf string, to func(*config.Model) *int64, absent int64) confi
 
 func float(hf, gguf string, to func(*config.Model) *float64, absent float64) config.Param {
 	return config.Param{HF: keysOf(hf), GGUF: gguf, Float: to, Default: func(m *config.Model) { *to(m) = absent }}
-}
-
-func boolean(hf, gguf string, to func(*config.Model) *bool, absent bool) config.Param {
-	return config.Param{HF: keysOf(hf), GGUF: gguf, Bool: to, Default: func(m *config.Model) { *to(m) = absent }}
 }
 
 func text(hf, gguf string, to func(*config.Model) *string, absent string) config.Param {
@@ -155,13 +153,73 @@ func behind(p []config.Param, key string, more ...config.Param) []config.Param {
 	return slices.Insert(slices.Clone(p), i+1, more...)
 }
 
-// layerTypes is layer_types of config.json.
-var layerTypes = config.Param{Custom: &config.Custom{FromHF: func(d *config.Doc, m *config.Model) (err error) {
-	if d.Has("layer_types") && !d.Null("layer_types") {
-		m.LayerTypes, err = d.Strs("layer_types")
+// base is p as llama.cpp's converter writes it for families that it knows nothing special of: GGUF tells the vocabulary with the embedding, the
+// part of a head that rope turns is all of it, and the size of a head is a key where it is not what the loader makes of the width, or always.
+// Source: llama.cpp conversion/base.py, TextModel.set_gguf_parameters.
+func base(p []config.Param, always bool) []config.Param {
+	p = slices.Clone(p)
+	for i := range p {
+		switch p[i].GGUF {
+		case "vocab_size", "rope.dimension_count":
+			p[i].OmitGGUF = func(*config.Model) bool { return true }
+		case "attention.key_length", "attention.value_length":
+			p[i].OmitGGUF = func(m *config.Model) bool { return !always && m.HeadDim*m.Heads == m.Hidden }
+		}
 	}
-	return err
-}}}
+	return p
+}
+
+// windows is which layers see a window alone, as Qwen's configs say it: those from max_window_layers on, if layer_types does not name them; none
+// without use_sliding_window. Source: transformers configuration_qwen2.py and configuration_qwen3.py.
+var windows = config.Param{Custom: &config.Custom{
+	FromHF: func(d *config.Doc, m *config.Model) error {
+		var errs []error
+		number := func(key string, absent int64) int64 {
+			v, ok, err := d.Int(key)
+			if errs = append(errs, err); !ok {
+				v = absent
+			}
+			return v
+		}
+		used, _, err := d.Bool("use_sliding_window")
+		errs = append(errs, err)
+		window, from := number("sliding_window", 4096), number("max_window_layers", 28)
+		if !used || d.Null("sliding_window") {
+			window = 0
+		}
+		m.LayerTypes, err = d.Strs("layer_types")
+		if err = errors.Join(append(errs, err)...); err != nil || m.Layers > 100_000 {
+			return err
+		}
+		if window < 0 || window > math.MaxInt32 {
+			return formats.Errorf(formats.Bounds, "got %d, want 0 to %d", window, math.MaxInt32).At(d.Path, -1).In("", "sliding_window")
+		}
+		slides := make([]bool, m.Layers)
+		for i := range slides {
+			if slides[i] = window > 0 && int64(i) >= from; i < len(m.LayerTypes) {
+				slides[i] = m.LayerTypes[i] == "sliding_attention"
+			}
+		}
+		for _, t := range m.LayerTypes {
+			if t != "full_attention" && t != "sliding_attention" {
+				m.Unread = append(m.Unread, formats.KV{Key: "layer_types", Value: formats.Escape(t, 80)})
+				break
+			}
+		}
+		if !slices.Contains(slides, true) {
+			return nil
+		}
+		if window == 0 {
+			return formats.Errorf(formats.Mismatch, "a layer has a window, and there is none: use_sliding_window is %v", used).At(d.Path, -1).In("", "layer_types")
+		}
+		if m.SlidingWindow = window; slices.Contains(slides, false) {
+			m.LayerWindows = slides
+		}
+		return nil
+	},
+	// What is rebuilt from GGUF has no windows.
+	ToHF: func(*config.Model) map[string]string { return map[string]string{"use_sliding_window": "false"} },
+}}
 
 // The biases of attention and MLP, which GGUF states by holding them.
 var (

@@ -58,7 +58,8 @@ func (a answer) kv(t *testing.T, i int) any {
 
 // Pre-tokenizer names are those that the converter was given: testdata/expected/PROVENANCE.
 var pre = map[string]string{"granite": "refact", "granite-code": "refact", "granitemoe": "refact", "granitemoehybrid-dense": "refact", "granitemoeshared": "refact",
-	"llama-linear": "refact", "llama3": "llama-bpe", "smollm2": "smollm"}
+	"llama-linear": "refact", "llama3": "llama-bpe", "smollm2": "smollm",
+	"qwen2": "qwen2", "qwen3": "qwen2", "starcoder2": "starcoder", "gpt2": "gpt-2", "gpt2-prefixed": "gpt-2", "gpt-bigcode-mq": "refact", "gpt-bigcode-mha": "refact", "gpt-neox": "gpt-2", "gpt-neox-sequential": "gpt-2", "olmo2": "dbrx", "phi4-mini": "dbrx"}
 
 // intended are keys in which a file differs from that of llama.cpp's converter on purpose: what it says instead, nil for nothing.
 var intended = map[string]map[string]any{
@@ -76,6 +77,11 @@ func TestLlamaCpp(t *testing.T) {
 	}
 	for _, f := range files {
 		name, typ := filepath.Base(filepath.Dir(filepath.Dir(f))), strings.TrimSuffix(filepath.Base(f), ".json")
+		// Where libllama does not load what the converter writes, the answer is the file that it does load: testdata/expected/PROVENANCE.families.
+		typ, mended := strings.CutSuffix(typ, "-mended")
+		if !mended && slices.Contains(files, filepath.Join(filepath.Dir(f), "f32-mended.json")) {
+			continue
+		}
 		t.Run(name+" "+typ, func(t *testing.T) {
 			t.Parallel()
 			b, err := os.ReadFile(f)

@@ -42,7 +42,7 @@ func found(runs []arch.Run) []run {
 			shape = []int64{shape[1], shape[0]}
 		}
 		n := run{from: r.Tensor.Name, turned: r.Turned && len(shape) == 2, lo: r.First, hi: r.First + r.Rows, of: rowsOf(shape)}
-		if r.First == 0 && len(runs) == 1 && slices.Equal(r.Want, r.Tensor.Shape) == false {
+		if r.First == 0 && len(runs) == 1 && !slices.Equal(r.Want, r.Tensor.Shape) {
 			n.hi = n.of // a matrix with padded rows, which the ties stage judges
 		}
 		out = append(out, n)

@@ -123,7 +123,7 @@ func alone(m *arch.Model) (*reading, [][]string, error) {
 			}
 		}
 		r, err := byName(m)
-		return r, lonePairs(), err
+		return r, lonePairs(m), err
 	}
 	if err := usable(m); err != nil {
 		return nil, nil, err

@@ -159,7 +159,7 @@ func byName(m *arch.Model) (*reading, error) {
 		}
 		r.entries = append(r.entries, &entry{logical: l, name: n, row: -1, at: int64(i)})
 	}
-	for _, names := range lonePairs() {
+	for _, names := range lonePairs(m) {
 		if r.find(names[0]) != nil || r.find(names[1]) != nil {
 			r.tie(names, func(int) int { return -1 })
 		}
@@ -167,8 +167,9 @@ func byName(m *arch.Model) (*reading, error) {
 	return r, nil
 }
 
-// lonePairs are the tied names of every family in the hub's names, the source first.
-func lonePairs() [][]string {
+// lonePairs are the tied names, in the hub's names and the source first, of the families that a file without config can be of: those whose source
+// it holds or, where it holds the head alone, another tensor of the model that the source is in.
+func lonePairs(m *arch.Model) [][]string {
 	var out [][]string
 	for _, f := range arch.All() {
 		if f.Open { // its head has a name that others have too
@@ -178,6 +179,10 @@ func lonePairs() [][]string {
 			names := []string{f.Names(arch.HF, t.Source, 0)}
 			for _, role := range t.Targets {
 				names = append(names, f.Names(arch.HF, role, 0))
+			}
+			base, _, _ := strings.Cut(names[0], ".")
+			if !slices.ContainsFunc(m.Tensors, func(t formats.Tensor) bool { return strings.HasPrefix(t.Name, base+".") }) {
+				continue
 			}
 			if !slices.ContainsFunc(out, func(o []string) bool { return slices.Equal(o, names) }) {
 				out = append(out, names)

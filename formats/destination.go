@@ -169,6 +169,9 @@ func (s *site) vacant() error {
 	for i := range s.names {
 		name := s.final(i)
 		st, err := s.look(name)
+		if err == nil {
+			err = s.device(name, st)
+		}
 		first = first || i == 0 && st != nil
 		switch {
 		case err != nil:
@@ -187,8 +190,23 @@ func (s *site) vacant() error {
 	return nil
 }
 
+// device refuses a symbolic link to a device or a pipe, as /dev/stdout is: a rename would replace the name that others write to.
+func (s *site) device(name string, st fs.FileInfo) error {
+	if st == nil || st.Mode()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	to, err := s.fs.Stat(name)
+	if err == nil && !to.Mode().IsRegular() && !to.IsDir() {
+		return Errorf(Exists, "it is a symbolic link to a device or a pipe, and a result is a file").At(name, -1)
+	}
+	return nil // a link that leads nowhere is a name like any other
+}
+
 func (s *site) vacantDir() error {
 	st, err := s.look(s.t.Dst)
+	if err == nil {
+		err = s.device(s.t.Dst, st)
+	}
 	if err != nil || st == nil {
 		return err
 	}

@@ -86,6 +86,10 @@ var forwards = map[string]forward{
 	arch.Granite.Name:    granite,
 	arch.GraniteMoe.Name: graniteMoe,
 	arch.Mixtral.Name:    mixtral,
+	arch.GPTBigCode.Name: gpt,
+	arch.GPT2.Name:       gpt,
+	arch.Qwen2.Name:      llama,
+	arch.Qwen3.Name:      qwen3,
 }
 
 // Supported reports whether there is a forward pass for a family; a nil family has none.

@@ -120,6 +120,9 @@ func (w *weights) err() error {
 // find is the tensor of a role in a layer, as its rows lie in the file. It is nil if the parameters say that the model has none, and on failure.
 func (w *weights) find(role string, layer int64) *weight {
 	row := w.m.Family.Tensor(role)
+	if row == nil {
+		return nil // the family has no such tensor
+	}
 	runs := w.m.Find(row, layer)
 	if row.When != nil && !row.When(w.m.Config) {
 		if runs != nil {

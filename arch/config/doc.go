@@ -43,7 +43,23 @@ type Doc struct {
 	Path  string
 	text  []byte
 	nodes []node
-	most  int64 // bytes
+	most  int64  // bytes
+	at    int    // the object that paths begin in
+	under string // its key, "" for the root
+}
+
+// Under is the document with all paths beginning in an object of its root, whose presence the caller has seen.
+func (d *Doc) Under(key string) *Doc {
+	c := *d
+	c.at, c.under = d.find(key), key
+	return &c
+}
+
+// Root is the document with all paths beginning where it does.
+func (d *Doc) Root() *Doc {
+	c := *d
+	c.at, c.under = 0, ""
+	return &c
 }
 
 // Parse reads a document whose root is an object.
@@ -313,7 +329,7 @@ func unquote(b []byte) (string, bool) {
 
 // find follows keys from the root; -1 if one is absent.
 func (d *Doc) find(path ...string) int {
-	at := 0
+	at := d.at
 	for _, k := range path {
 		next := -1
 		if d.nodes[at].kind == object {

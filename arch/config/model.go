@@ -166,36 +166,44 @@ func FromHF(d *Doc, params []Param) (*Model, error) {
 			errs = append(errs, err)
 		}
 	}
-	archs, err := d.Strs("architectures")
+	root := d.Root() // of a model within another: what they share stands there
+	archs, err := root.Strs("architectures")
 	keep(err)
 	if len(archs) > 0 {
 		m.Architecture = archs[0]
 	}
 	m.ModelType, _, err = d.Str("model_type")
 	keep(err)
-	m.TransformersVersion, _, err = d.Str("transformers_version")
+	m.TransformersVersion, _, err = root.Str("transformers_version")
 	keep(err)
-	for _, k := range []string{"dtype", "torch_dtype"} {
-		if s, ok, err := d.Str(k); err == nil && ok && m.DType == "" {
-			m.DType = s
-		} else {
+	for _, at := range []*Doc{root, d} {
+		for _, k := range []string{"dtype", "torch_dtype"} {
+			if s, ok, err := at.Str(k); err == nil && ok && m.DType == "" {
+				m.DType = s
+			} else {
+				keep(err)
+			}
+		}
+		for _, k := range []struct {
+			key string
+			to  **int64
+		}{{"bos_token_id", &m.BOS}, {"pad_token_id", &m.PAD}} {
+			ids, err := at.Ints(k.key)
 			keep(err)
+			if len(ids) > 0 && *k.to == nil {
+				*k.to = &ids[0]
+			}
+		}
+		ids, err := at.Ints("eos_token_id")
+		if keep(err); m.EOS == nil {
+			m.EOS = ids
+		}
+		if d.under == "" {
+			break
 		}
 	}
-	for _, k := range []struct {
-		key string
-		to  **int64
-	}{{"bos_token_id", &m.BOS}, {"pad_token_id", &m.PAD}} {
-		ids, err := d.Ints(k.key)
-		keep(err)
-		if len(ids) > 0 {
-			*k.to = &ids[0]
-		}
-	}
-	m.EOS, err = d.Ints("eos_token_id")
-	keep(err)
 	for _, path := range [][]string{{"tie_word_embeddings"}, {"text_config", "tie_word_embeddings"}} {
-		v, ok, err := d.Bool(path...)
+		v, ok, err := root.Bool(path...)
 		keep(err)
 		if ok {
 			m.Tie = append(m.Tie, Declared{Path: strings.Join(path, "."), Value: v, Explicit: true})

@@ -3,10 +3,7 @@ package gguf_test
 import "github.com/bowline-ml/bowline/formats/formatstest/corpus"
 
 // The builder of the corpus, by the short names that the tests here use.
-type (
-	image    = corpus.GGUFImage
-	bigImage = corpus.BigImage
-)
+type image = corpus.GGUFImage
 
 var (
 	head, headOf, v1, shard = corpus.GGUFHead, corpus.GGUFHeadOf, corpus.GGUFHead1, corpus.GGUFShard

@@ -1,0 +1,188 @@
+package arch
+
+import (
+	"errors"
+
+	"github.com/bowline-ml/bowline/arch/config"
+	"github.com/bowline-ml/bowline/formats"
+)
+
+// GPTBigCode is GPTBigCodeForCausalLM: SantaCoder, StarCoder and Granite Code 20B and 34B. Query, key and value are one matrix, with one key head for
+// all queries, or, without multi_query, with the three of each head side by side in HF's files and one after the other in GGUF's.
+// Sources: transformers models/gpt_bigcode (configuration_gpt_bigcode.py, modeling_gpt_bigcode.py); llama.cpp conversion/starcoder.py, which knows
+// multi_query alone, and src/models/starcoder.cpp, which takes the sizes from head_count_kv.
+var GPTBigCode = Family{
+	Name:    "gpt_bigcode",
+	Classes: []string{"GPTBigCodeForCausalLM"},
+	Types:   map[string]string{"gpt_bigcode": "GPTBigCodeForCausalLM"},
+	GGUF:    "starcoder",
+	Base:    "transformer.",
+	Params:  bigCodeParams,
+	Layouts: map[Scheme]Layout{HF: {}, GGUF: {}},
+	Tensors: blocked(gptRows(QKVRows), "attn_qkv", func(m *config.Model) (int64, int64) {
+		if m.MultiQuery {
+			return 1, 1
+		}
+		return m.Heads, 3
+	}),
+	Ties: []Tie{{ID: "lm_head", Source: "token_embd.weight", Targets: []string{"output.weight"}, Flag: "tie_word_embeddings", Default: map[int]bool{4: true, 5: true}, Slot: Optional}},
+	Drop: map[Scheme][]string{HF: {"transformer.h.{i}.attn.bias", "transformer.h.{i}.attn.masked_bias"}},
+	Check: func(m *config.Model, s Scheme) error {
+		return errors.Join(unreadKeys(m), tanhGelu(m, s), wholeHeads(m))
+	},
+	Caveat: func(*config.Model, Scheme) string { return "" },
+}
+
+// QKVRows is the rows of query, key and value together.
+func QKVRows(m *config.Model) int64 { return QRows(m) + 2*KVRows(m) }
+
+// gptRows are the rows of GPT-2 and what descends from it, in HF's names without more before them than the base.
+func gptRows(qkv Dim) []Tensor {
+	out := []Tensor{
+		{Role: "token_embd.weight", Kind: Embedding, Shape: []Dim{Vocab, Hidden}, Name: names("transformer.wte.weight", "token_embd.weight", "")},
+		{Role: "position_embd.weight", Kind: Position, Shape: []Dim{MaxPos, Hidden}, Name: names("transformer.wpe.weight", "position_embd.weight", "")},
+	}
+	for _, x := range []struct {
+		role, hf  string
+		kind      Kind
+		rows, col Dim
+	}{
+		{"attn_norm", "ln_1", Norm, Hidden, nil}, {"attn_qkv", "attn.c_attn", Linear, qkv, Hidden}, {"attn_output", "attn.c_proj", Linear, Hidden, QRows},
+		{"ffn_norm", "ln_2", Norm, Hidden, nil}, {"ffn_up", "mlp.c_fc", Linear, FFN, Hidden}, {"ffn_down", "mlp.c_proj", Linear, Hidden, FFN},
+	} {
+		w := Tensor{Role: x.role + ".weight", Kind: x.kind, Shape: []Dim{x.rows}, Name: names("transformer.h.{i}."+x.hf+".weight", "blk.{i}."+x.role+".weight", "")}
+		if x.col != nil {
+			w.Shape = append(w.Shape, x.col)
+		}
+		out = append(out, w, Tensor{Role: x.role + ".bias", Kind: Bias, Shape: []Dim{x.rows}, Name: names("transformer.h.{i}."+x.hf+".bias", "blk.{i}."+x.role+".bias", "")})
+	}
+	return hub(append(out,
+		Tensor{Role: "output_norm.weight", Kind: Norm, Shape: []Dim{Hidden}, Name: names("transformer.ln_f.weight", "output_norm.weight", "")},
+		Tensor{Role: "output_norm.bias", Kind: Bias, Shape: []Dim{Hidden}, Name: names("transformer.ln_f.bias", "output_norm.bias", "")},
+		Tensor{Role: "output.weight", Kind: Head, Shape: []Dim{Vocab, Hidden}, Name: names("lm_head.weight", "output.weight", "")}))
+}
+
+// blocked is a table in which GGUF has the rows of one role, and of its bias, in other blocks.
+func blocked(t []Tensor, role string, f func(*config.Model) (outer, inner int64)) []Tensor {
+	for i := range t {
+		if t[i].Role == role+".weight" || t[i].Role == role+".bias" {
+			t[i].Blocks = map[Scheme]func(*config.Model) (int64, int64){GGUF: f}
+		}
+	}
+	return t
+}
+
+// MaxPos is how many positions are learned.
+func MaxPos(m *config.Model) int64 { return m.MaxPos }
+
+// bigCodeParams are in the order in which llama.cpp's converter writes the keys. GGUF says multi_query with the number of key heads.
+func bigCodeParams(string) []config.Param {
+	return []config.Param{
+		needed(integer("n_positions", "context_length", maxPos, 1024)),
+		needed(integer("n_embd", "embedding_length", hidden, 768)),
+		gptFFN,
+		needed(integer("n_layer", "block_count", layers, 12)),
+		integer("n_head", "attention.head_count", nHeads, 12),
+		{Custom: &config.Custom{
+			FromHF: func(d *config.Doc, m *config.Model) error {
+				v, ok, err := d.Bool("multi_query")
+				m.MultiQuery = v || !ok
+				return errors.Join(err, noScale(d, m))
+			},
+			ToHF: func(m *config.Model) map[string]string {
+				return map[string]string{"multi_query": map[bool]string{true: "true", false: "false"}[m.MultiQuery], "rope_theta": "", "rope_scaling": ""}
+			},
+			FromGGUF: func(h *formats.Header, arch string, m *config.Model) error {
+				v, ok, err := h.Metadata.Int(arch + ".attention.head_count_kv")
+				m.MultiQuery = ok && v == 1
+				if err == nil && ok && v != 1 && v != m.Heads {
+					err = formats.Errorf(formats.Unsupported, "got %d, want 1 or the number of heads", v).In("", arch+".attention.head_count_kv")
+				}
+				return err
+			},
+			ToGGUF: func(m *config.Model, arch string) []formats.KV {
+				kv := uint32(m.Heads)
+				if m.MultiQuery {
+					kv = 1
+				}
+				return []formats.KV{{Key: arch + ".attention.head_count_kv", Value: kv}}
+			},
+			Keys: []string{"attention.head_count_kv"},
+		}},
+		gptHeads,
+		needed(float("layer_norm_epsilon", "attention.layer_norm_epsilon", eps, 1e-5)),
+		{GGUF: "general.file_type", Int: fileType, Default: func(*config.Model) {}},
+		vocabulary,
+		text("activation_function", "", act, "gelu_pytorch_tanh"),
+	}
+}
+
+// gptFFN is n_inner, which is four times the width where it is null.
+var gptFFN = config.Param{HF: []string{"n_inner"}, GGUF: "feed_forward_length", Int: ffn, Default: fourfold, Null: fourfold}
+
+func fourfold(m *config.Model) { m.FFN = 4 * m.Hidden }
+
+// gptHeads is what follows from the number of heads.
+var gptHeads = config.Param{Custom: &config.Custom{
+	FromHF:   func(_ *config.Doc, m *config.Model) error { headsOf(m); return nil },
+	FromGGUF: func(_ *formats.Header, _ string, m *config.Model) error { headsOf(m); return nil },
+}}
+
+func headsOf(m *config.Model) {
+	eachHead(m)
+	if m.KVHeads = m.Heads; m.MultiQuery {
+		m.KVHeads = 1
+	}
+}
+
+// vocabulary is the number of tokens, which a GGUF file says with the rows of its embedding.
+var vocabulary = config.Param{HF: []string{"vocab_size"}, Int: vocab, Default: func(m *config.Model) { m.Vocab = 50257 },
+	FromHeader: func(h *formats.Header, m *config.Model) bool {
+		if t := h.Tensor("token_embd.weight"); t != nil && len(t.Shape) == 2 {
+			m.Vocab = t.Shape[0]
+		}
+		return true
+	}}
+
+// noScale reads what GPT-2 and its kin call no scaling of scores.
+func noScale(d *config.Doc, m *config.Model) error {
+	v, ok, err := d.Bool("scale_attn_weights")
+	if ok && !v {
+		m.AttnScale = 1
+	}
+	return err
+}
+
+// unreadKeys refuses keys of a GGUF file that change what is computed and that nobody reads.
+func unreadKeys(m *config.Model) error {
+	var errs []error
+	for _, kv := range m.Unread {
+		errs = append(errs, formats.Errorf(formats.Unsupported, "got %v: the key changes what is computed, and this tool does not know how", kv.Value).In("", kv.Key))
+	}
+	return errors.Join(errs...)
+}
+
+// tanhGelu refuses what is not computed: another activation, which of llama.cpp's is the tanh form, and scores without a scale there.
+func tanhGelu(m *config.Model, s Scheme) error {
+	switch m.Act {
+	case "gelu_pytorch_tanh", "gelu_new":
+	case "gelu", "relu":
+		if s == GGUF {
+			return formats.Errorf(formats.Unsupported, "got activation %q: the GGUF architecture computes gelu by tanh", m.Act).In("", "activation_function")
+		}
+	default:
+		return formats.Errorf(formats.Unsupported, "got activation %q, want gelu_pytorch_tanh, gelu_new, gelu or relu", m.Act).In("", "activation_function")
+	}
+	if s == GGUF && m.AttnScale != 0 {
+		return formats.Errorf(formats.Unsupported, "got false: the GGUF architecture always scales").In("", "scale_attn_weights")
+	}
+	return nil
+}
+
+// wholeHeads refuses a width that is no multiple of the heads.
+func wholeHeads(m *config.Model) error {
+	if m.Heads == 0 || m.HeadDim == 0 || m.Heads*m.HeadDim != m.Hidden {
+		return formats.Errorf(formats.BadShape, "got %d heads in a width of %d, want a multiple", m.Heads, m.Hidden).In("", "n_head")
+	}
+	return nil
+}
