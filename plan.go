@@ -230,11 +230,13 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 			return nil
 		}
 		v := VerifyOptions{Workers: o.Workers}
-		caveat := m.Family.Caveat(m.Config, out.Scheme)
-		if n := m.Config.SlidingWindow; caveat != "" && m.Scheme != out.Scheme && n > 0 {
-			// The two are the same up to the window, and the plan has said so.
-			if v.Tokens = builtIn(m); int64(len(v.Tokens)) > n {
-				v.Tokens = v.Tokens[:n]
+		var short *arch.Caveat // the two compute the same up to some length, as the plan has said
+		for _, c := range m.Family.CaveatsOf(m.Config, out.Scheme) {
+			if c.Upto > 0 && m.Scheme != out.Scheme {
+				short = &c
+				if v.Tokens = builtIn(m); int64(len(v.Tokens)) > c.Upto {
+					v.Tokens = v.Tokens[:c.Upto]
+				}
 			}
 		}
 		if r.Verification, err = against(ctx, out, m, v); err != nil {
@@ -243,8 +245,8 @@ func (r *ConvertReport) judge(ctx context.Context, m *arch.Model, p planned, sta
 		if err := checked(ctx, out); err != nil {
 			return err
 		}
-		if v.Tokens != nil {
-			r.Verification.Notes = append(r.Verification.Notes, formats.Note{Subject: "tokens", Decision: "no more than the window", Because: caveat, Warn: true})
+		if short != nil {
+			r.Verification.Notes = append(r.Verification.Notes, formats.Note{Subject: "tokens", Decision: "no more than the window", Because: short.Because, Warn: true})
 		}
 		if !r.Verification.Pass {
 			return formats.Errorf(formats.Differs, "the result does not compute what the source does: %s", r.Verification.Line()).At(p.Dest.Path, -1)

@@ -11,9 +11,11 @@ func All() []*Family {
 		&Qwen3,
 		&GPTBigCode,
 		&GPT2,
+		&GPTNeoX,
+		&Starcoder2,
 		&Gemma,
 		&Gemma2,
-		&Gemma3,
+		&Gemma3, &Olmo2, &Phi3,
 		&T5,
 		&Bert,
 	}

@@ -94,6 +94,8 @@ type Tensor struct {
 	Blocks map[Scheme]func(*config.Model) (outer, inner int64)
 	// Value makes a Factors tensor from the parameters where a scheme stores it.
 	Value func(*config.Model) []float32
+	// Take is the reverse: it puts what such a tensor holds into the parameters.
+	Take func(*config.Model, []float32)
 }
 
 // PerLayer reports whether there is one for each layer. What has no name of its own is a part of a fused tensor, and these are in layers.
@@ -143,6 +145,12 @@ type Tie struct {
 	Slot    Slot // of the GGUF architecture
 }
 
+// Caveat is something that the programs of a scheme compute otherwise.
+type Caveat struct {
+	formats.Note
+	Upto int64 // tokens, up to which they compute the same; 0 if the length of a text is nothing to it
+}
+
 // Family is one model family.
 type Family struct {
 	Name    string
@@ -179,8 +187,8 @@ type Family struct {
 	Beside []string
 	// Check refuses parameters that the table cannot describe; for a scheme, what that scheme cannot say.
 	Check func(*config.Model, Scheme) error
-	// Caveat says what computes the same only up to a stated length in a scheme, "" if nothing does.
-	Caveat func(*config.Model, Scheme) string
+	// Caveats are what a scheme's programs compute otherwise although the model is carried; nil if there is nothing.
+	Caveats func(*config.Model, Scheme) []Caveat
 }
 
 // Tensor finds a row by role, or nil.
@@ -220,4 +228,12 @@ func (f *Family) Names(s Scheme, role string, i int64) string {
 		return t.In(s, i)
 	}
 	return ""
+}
+
+// CaveatsOf is Caveats, nil where the family has none.
+func (f *Family) CaveatsOf(m *config.Model, s Scheme) []Caveat {
+	if f.Caveats == nil {
+		return nil
+	}
+	return f.Caveats(m, s)
 }

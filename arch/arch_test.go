@@ -17,7 +17,7 @@ import (
 // model is parameters whose sizes all differ.
 var model = config.Model{Vocab: 331, Hidden: 96, Layers: 3, Heads: 6, KVHeads: 2, HeadDim: 10, FFN: 160, MaxPos: 512, NormEps: 1e-5, Act: "silu", AttnBias: true, MLPBias: true,
 	Experts: 5, ExpertsUsed: 2, SharedFFN: 44, EmbedScale: 3, ResidualScale: 0.5, LogitScale: 7, AttnScale: 0.25,
-	Rope: config.Rope{Type: "llama3", Theta: 1e4, Factor: 8, Low: 1, High: 4, Original: 64}}
+	Rope: config.Rope{Type: "llama3", Theta: 1e4, Factor: 8, Low: 1, High: 4, Original: 64, Long: []float64{1, 2, 3, 4, 5}, Short: []float64{1, 1, 2, 2, 3}}}
 
 // TestTables looks for slips in the families' tables.
 func TestTables(t *testing.T) {
@@ -173,13 +173,13 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	m := model
-	if w := arch.Llama.Caveat(&m, arch.GGUF); w != "" {
-		t.Errorf("no window: got %q", w)
+	if w := arch.Llama.Caveats(&m, arch.GGUF); w != nil {
+		t.Errorf("no window: got %v", w)
 	}
-	if m.SlidingWindow = 100; arch.Llama.Caveat(&m, arch.GGUF) == "" || arch.Llama.Caveat(&m, arch.HF) != "" {
+	if m.SlidingWindow = 100; arch.Llama.Caveats(&m, arch.GGUF) == nil || arch.Llama.Caveats(&m, arch.HF) != nil {
 		t.Error("a window is a caveat for GGUF, and for it alone")
 	}
-	if m.SlidingWindow = 512; arch.Llama.Caveat(&m, arch.GGUF) != "" {
+	if m.SlidingWindow = 512; arch.Llama.Caveats(&m, arch.GGUF) != nil {
 		t.Error("a window as long as the positions cuts nothing")
 	}
 }

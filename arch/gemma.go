@@ -26,11 +26,10 @@ var Gemma = Family{
 		attentionNorm, attention(attnBias), mlpNorm, gatedMLP(never),
 		[]Tensor{finalNorm, head},
 	)),
-	Fused:  fusedQKV[:2:2],
-	Ties:   gemmaTies(Forbidden),
-	Drop:   map[Scheme][]string{HF: Llama.Drop[HF]},
-	Check:  gemmaCheck,
-	Caveat: func(*config.Model, Scheme) string { return "" },
+	Fused: fusedQKV[:2:2],
+	Ties:  gemmaTies(Forbidden),
+	Drop:  map[Scheme][]string{HF: Llama.Drop[HF]},
+	Check: gemmaCheck,
 }
 
 func gemmaTies(s Slot) []Tie {

@@ -41,7 +41,6 @@ var Gemma2 = Family{
 		}
 		return errors.Join(errs...)
 	},
-	Caveat: func(*config.Model, Scheme) string { return "" },
 }
 
 // fourNorms are the norms of a layer but for the first: HF's post_attention_layernorm comes after attention here, where Llama's comes before the MLP.

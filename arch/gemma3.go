@@ -44,7 +44,6 @@ var Gemma3 = Family{
 		}
 		return errors.Join(errs...)
 	},
-	Caveat: func(*config.Model, Scheme) string { return "" },
 }
 
 // ropeOfEach is what transformers 5 writes: a position encoding for each type of layer. What stands there beats what transformers 4 wrote at the

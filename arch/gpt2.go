@@ -24,7 +24,6 @@ var GPT2 = Family{
 	Check: func(m *config.Model, s Scheme) error {
 		return errors.Join(unreadKeys(m), tanhGelu(m, s), wholeHeads(m))
 	},
-	Caveat: func(*config.Model, Scheme) string { return "" },
 }
 
 // gpt2Params are in the order in which llama.cpp's converter writes the keys.
@@ -38,7 +37,7 @@ func gpt2Params(string) []config.Param {
 		gptHeads,
 		needed(float("layer_norm_epsilon", "attention.layer_norm_epsilon", eps, 1e-5)),
 		{GGUF: "general.file_type", Int: fileType, Default: func(*config.Model) {}},
-		vocabulary,
+		vocabulary(50257),
 		text("activation_function", "", act, "gelu_new"),
 		{Custom: &config.Custom{
 			FromHF: func(d *config.Doc, m *config.Model) error {

@@ -30,7 +30,6 @@ var GPTBigCode = Family{
 	Check: func(m *config.Model, s Scheme) error {
 		return errors.Join(unreadKeys(m), tanhGelu(m, s), wholeHeads(m))
 	},
-	Caveat: func(*config.Model, Scheme) string { return "" },
 }
 
 // QKVRows is the rows of query, key and value together.
@@ -112,7 +111,7 @@ func bigCodeParams(string) []config.Param {
 		gptHeads,
 		needed(float("layer_norm_epsilon", "attention.layer_norm_epsilon", eps, 1e-5)),
 		{GGUF: "general.file_type", Int: fileType, Default: func(*config.Model) {}},
-		vocabulary,
+		vocabulary(50257),
 		text("activation_function", "", act, "gelu_pytorch_tanh"),
 	}
 }
@@ -136,13 +135,16 @@ func headsOf(m *config.Model) {
 }
 
 // vocabulary is the number of tokens, which a GGUF file says with the rows of its embedding.
-var vocabulary = config.Param{HF: []string{"vocab_size"}, Int: vocab, Default: func(m *config.Model) { m.Vocab = 50257 },
-	FromHeader: func(h *formats.Header, m *config.Model) bool {
+func vocabulary(absent int64) config.Param {
+	p := integer("vocab_size", "", vocab, absent)
+	p.FromHeader = func(h *formats.Header, m *config.Model) bool {
 		if t := h.Tensor("token_embd.weight"); t != nil && len(t.Shape) == 2 {
 			m.Vocab = t.Shape[0]
 		}
 		return true
-	}}
+	}
+	return p
+}
 
 // noScale reads what GPT-2 and its kin call no scaling of scores.
 func noScale(d *config.Doc, m *config.Model) error {

@@ -52,7 +52,7 @@ var Granite = Family{
 		}
 		return errors.Join(errs...)
 	},
-	Caveat: Llama.Caveat,
+	Caveats: Llama.Caveats,
 }
 
 // scaled refuses multipliers that one program takes for none and another for what they are.

@@ -64,7 +64,7 @@ var GraniteMoe = Family{
 		}
 		return err
 	},
-	Caveat: Llama.Caveat,
+	Caveats: Llama.Caveats,
 }
 
 var gateUpExperts = []string{"ffn_gate_exps.weight", "ffn_up_exps.weight"}

@@ -46,7 +46,7 @@ var Llama = Family{
 		}
 		return errors.Join(errs...)
 	},
-	Caveat: unwindowed("llama"),
+	Caveats: unwindowed("llama"),
 }
 
 // decodes refuses keys that nobody here reads, and what no gated decoder is: another activation, heads that do not divide.
@@ -65,14 +65,15 @@ func decodes(m *config.Model, activation string) error {
 	return errors.Join(errs...)
 }
 
-// unwindowed is the Caveat of families whose windows neither a GGUF architecture nor TorchChat has.
-func unwindowed(architecture string) func(*config.Model, Scheme) string {
-	return func(m *config.Model, s Scheme) string {
+// unwindowed is the Caveats of families whose windows neither a GGUF architecture nor TorchChat has.
+func unwindowed(architecture string) func(*config.Model, Scheme) []Caveat {
+	return func(m *config.Model, s Scheme) []Caveat {
 		without := map[Scheme]string{GGUF: "the GGUF architecture " + architecture, TorchChat: "TorchChat"}[s]
 		if without == "" || m.SlidingWindow == 0 || m.SlidingWindow >= m.MaxPos {
-			return ""
+			return nil
 		}
-		return without + " has no sliding window: beyond " + itoa(m.SlidingWindow) + " tokens the result attends to more than the source does"
+		return []Caveat{{Upto: m.SlidingWindow, Note: formats.Note{Subject: "sliding_window", Decision: "not carried", Warn: true,
+			Because: without + " has no sliding window: beyond " + itoa(m.SlidingWindow) + " tokens the result attends to more than the source does"}}}
 	}
 }
 

@@ -48,10 +48,10 @@ var Mixtral = Family{
 		Name:  map[Scheme]string{HF: "model.layers.{i}.mlp.experts.gate_up_proj", GGUF: "blk.{i}.ffn_gate_up_exps.weight"},
 		Parts: []string{"ffn_gate_exps.weight", "ffn_up_exps.weight"},
 	}}, fusedQKV...),
-	Ties:   Llama.Ties,
-	Drop:   map[Scheme][]string{HF: Llama.Drop[HF]},
-	Check:  func(m *config.Model, s Scheme) error { return errors.Join(Llama.Check(m, GGUF), mixture(m, s)) },
-	Caveat: Llama.Caveat,
+	Ties:    Llama.Ties,
+	Drop:    map[Scheme][]string{HF: Llama.Drop[HF]},
+	Check:   func(m *config.Model, s Scheme) error { return errors.Join(Llama.Check(m, GGUF), mixture(m, s)) },
+	Caveats: Llama.Caveats,
 }
 
 // mixtralParams have the defaults of MixtralConfig.

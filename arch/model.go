@@ -459,15 +459,15 @@ var sideTensors = [...]struct {
 }
 
 // Reread is another checkpoint with the family and the parameters of m, such as what m was converted to. factors are rope divisors that m's
-// scheme stores as a tensor, nil if there are none; tied is what the other declares, nil for what m does.
-func (m *Model) Reread(ck *formats.Checkpoint, factors []float32, tied *bool) (*Model, error) {
+// scheme stores as tensors, by role; tied is what the other declares, nil for what m does.
+func (m *Model) Reread(ck *formats.Checkpoint, factors map[string][]float32, tied *bool) (*Model, error) {
 	out := &Model{Checkpoint: ck, FS: m.FS, Class: m.Class, Foreign: m.Foreign, Family: m.Family, Scheme: m.Scheme}
 	if m.Config == nil {
 		return out, nil
 	}
 	c := *m.Config
-	if factors != nil {
-		c.Rope.Factors = factors
+	for role, v := range factors {
+		m.Family.Tensor(role).Take(&c, v)
 	}
 	if tied != nil {
 		c.Tie = []config.Declared{{Path: "tie_word_embeddings", Value: *tied, Explicit: true}}

@@ -169,6 +169,28 @@ func base(p []config.Param, always bool) []config.Param {
 	return p
 }
 
+// ordered is p with the parameters of these GGUF keys first, in this order. The keys of the others are read and not written.
+func ordered(p []config.Param, keys ...string) []config.Param {
+	at := func(x config.Param) int {
+		key := x.GGUF
+		if x.Custom != nil {
+			key = strings.Join(x.Custom.Keys, " ")
+		}
+		if i := slices.Index(keys, key); i >= 0 {
+			return i
+		}
+		return len(keys)
+	}
+	p = slices.Clone(p)
+	slices.SortStableFunc(p, func(a, b config.Param) int { return at(a) - at(b) })
+	for i := range p {
+		if p[i].GGUF != "" && at(p[i]) == len(keys) {
+			p[i].OmitGGUF = func(*config.Model) bool { return true }
+		}
+	}
+	return p
+}
+
 // windows is which layers see a window alone, as Qwen's configs say it: those from max_window_layers on, if layer_types does not name them; none
 // without use_sliding_window. Source: transformers configuration_qwen2.py and configuration_qwen3.py.
 var windows = config.Param{Custom: &config.Custom{

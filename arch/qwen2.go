@@ -33,5 +33,5 @@ var Qwen2 = Family{
 	Check: func(m *config.Model, s Scheme) error {
 		return errors.Join(Llama.Check(m, GGUF), llamaless(m, s), square(m, s), typed(m))
 	},
-	Caveat: unwindowed("qwen2"),
+	Caveats: unwindowed("qwen2"),
 }

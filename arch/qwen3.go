@@ -32,7 +32,7 @@ var Qwen3 = Family{
 	Check: func(m *config.Model, s Scheme) error {
 		return errors.Join(Llama.Check(m, GGUF), llamaless(m, s), unbiased(m, s), typed(m))
 	},
-	Caveat: unwindowed("qwen3"),
+	Caveats: unwindowed("qwen3"),
 }
 
 // normsOfQK are the norms of queries and keys, of such lengths.

@@ -26,7 +26,8 @@ var (
 	ropeFactors = Tensor{Role: "rope_freqs.weight", Kind: Factors, Shape: []Dim{HalfHead},
 		Name:  map[Scheme]string{GGUF: "rope_freqs.weight"},
 		When:  func(m *config.Model) bool { return m.Rope.Type == "llama3" || m.Rope.Factors != nil },
-		Value: func(m *config.Model) []float32 { return m.Rope.Divisors(m.HeadDim) }}
+		Value: func(m *config.Model) []float32 { return m.Rope.Divisors(m.HeadDim) },
+		Take:  func(m *config.Model, v []float32) { m.Rope.Factors = v }}
 	attentionNorm = []Tensor{{Role: "attn_norm.weight", Kind: Norm, Shape: []Dim{Hidden},
 		Name: names("model.layers.{i}.input_layernorm.weight", "blk.{i}.attn_norm.weight", "layers.{i}.attention_norm.weight")}}
 	mlpNorm = []Tensor{{Role: "ffn_norm.weight", Kind: Norm, Shape: []Dim{Hidden},

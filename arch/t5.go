@@ -26,9 +26,8 @@ var T5 = Family{
 		ID: "shared", Source: "token_embd.weight", Targets: []string{"output.weight", "enc.token_embd.weight", "dec.token_embd.weight"},
 		Flag: "tie_word_embeddings", Default: map[int]bool{4: true, 5: true}, Slot: Optional,
 	}},
-	Open:   true,
-	Check:  tiesAlone,
-	Caveat: func(*config.Model, Scheme) string { return "" },
+	Open:  true,
+	Check: tiesAlone,
 }
 
 // Bert is BertForMaskedLM and BertForPreTraining, as far as the head of their language model goes: its matrix is the embedding, and its bias is
@@ -52,9 +51,8 @@ var Bert = Family{
 		{ID: "decoder.weight", Source: "token_embd.weight", Targets: []string{"output.weight"}, Flag: "tie_word_embeddings", Default: map[int]bool{4: true, 5: true}, Slot: Optional},
 		{ID: "decoder.bias", Source: "cls.bias", Targets: []string{"output.bias"}, Flag: "tie_word_embeddings", Default: map[int]bool{4: true, 5: true}, Slot: Optional},
 	},
-	Open:   true,
-	Check:  tiesAlone,
-	Caveat: func(*config.Model, Scheme) string { return "" },
+	Open:  true,
+	Check: tiesAlone,
 }
 
 // tiesAlone refuses every scheme but the hub's for a table of ties.

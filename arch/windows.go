@@ -28,18 +28,6 @@ func slide(m *config.Model, window int64, slides []bool) {
 	}
 }
 
-// slides is which layers see a window alone.
-func slides(m *config.Model) []bool {
-	if m.LayerWindows != nil {
-		return m.LayerWindows
-	}
-	out := make([]bool, m.Layers)
-	for i := range out {
-		out[i] = m.SlidingWindow > 0
-	}
-	return out
-}
-
 // step is which n makes every(n) of what layers see, the usual one if it does; 0 if none does.
 func step(of []bool, usual int64) int64 {
 	for _, n := range []int64{usual, int64(slices.Index(of, false)) + 1} {
@@ -96,7 +84,7 @@ func alternating(pattern int64, key string) config.Param {
 			return nil
 		},
 		ToHF: func(m *config.Model) map[string]string {
-			out, of := map[string]string{}, slides(m)
+			out, of := map[string]string{}, m.Windows()
 			if m.SlidingWindow > 0 {
 				out["sliding_window"] = itoa(m.SlidingWindow)
 			}
@@ -145,7 +133,7 @@ func alternating(pattern int64, key string) config.Param {
 		},
 		ToGGUF: func(m *config.Model, arch string) []formats.KV {
 			var out []formats.KV
-			of := slides(m)
+			of := m.Windows()
 			if m.SlidingWindow > 0 {
 				out = append(out, formats.KV{Key: arch + "." + windowKey, Value: uint32(m.SlidingWindow)})
 			}

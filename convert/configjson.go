@@ -31,14 +31,18 @@ func (d *draft) configJSON(p *Plan) ([]byte, error) {
 	}
 	c := *m.Config
 	c.DType = torchNames[d.mainType(p)]
-	switch f := d.ev.Factors; {
-	case f == nil:
-	case m.Doc != nil:
-		if !slices.Equal(f, c.Rope.Divisors(c.HeadDim)) {
-			return nil, formats.Errorf(formats.Mismatch, "the config %s gives other divisors", m.Doc.Path).In("rope_freqs.weight", "").At(m.Path(), -1)
+	for k := range m.Family.Tensors {
+		row := &m.Family.Tensors[k]
+		switch f := d.ev.Factors[row.Role]; {
+		case f == nil:
+		case m.Doc == nil:
+			row.Take(&c, f)
+		case !slices.Equal(f, row.Value(&c)):
+			return nil, formats.Errorf(formats.Mismatch, "the config %s gives other divisors", m.Doc.Path).In(row.Role, "").At(m.Path(), -1)
 		}
-	default:
-		rope, ok := config.Llama3(f, c.Rope.Theta, c.HeadDim)
+	}
+	if c.Rope.Factors != nil && m.Doc == nil {
+		rope, ok := config.Llama3(c.Rope.Factors, c.Rope.Theta, c.HeadDim)
 		if !ok {
 			return nil, formats.Errorf(formats.Unsupported, "no factor and original length of rope type llama3 gives these divisors").In("rope_freqs.weight", "").At(m.Path(), -1)
 		}

@@ -160,7 +160,7 @@ func Questions(m *arch.Model, t Target, o Options) []Question {
 	}
 	for _, f := range m.Family.Tensors {
 		if name := m.Called(f.In(m.Scheme, 0)); f.Kind == arch.Factors && name != "" && m.Lookup(name) != nil {
-			qs = append(qs, Question{Factors: name})
+			qs = append(qs, Question{Factors: f.Role})
 		}
 	}
 	if t.Types != Uniform || o.requested() != "" {

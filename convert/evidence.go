@@ -19,7 +19,7 @@ type Question struct {
 	Exact  string     // is every value of this tensor ...
 	In     dtype.Type // ... exact in this type ...
 	Shift  float32    // ... after this was added?
-	// Factors is a tensor of rope divisors, from which the parameters are found.
+	// Factors is a role of rope divisors, from which parameters are found.
 	Factors string
 }
 
@@ -37,8 +37,8 @@ type Evidence struct {
 	Exact map[Question]bool
 	// Same is, by the name of a tensor that holds the bytes of an earlier one, the name of that.
 	Same map[string]string
-	// Factors are the rope divisors; nil if there are none.
-	Factors []float32
+	// Factors are the rope divisors that are stored, by role.
+	Factors map[string][]float32
 	Bytes   int64 // that were read to find them
 }
 
@@ -66,11 +66,11 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 			continue
 		}
 		if q.Factors != "" {
-			t := m.Lookup(q.Factors)
+			t := m.Lookup(m.NameOf(q.Factors, 0))
 			if t.Bytes > 1<<20 || t.DType != dtype.F32 {
 				return nil, formats.Errorf(formats.BadShape, "got %s %v, want a short F32 vector", t.DType, t.Shape).In(t.Name, "").At(m.Path(), t.Offset)
 			}
-			r, err := m.Open(q.Factors)
+			r, err := m.Open(t.Name)
 			if err != nil {
 				return nil, err
 			}
@@ -78,8 +78,12 @@ func Gather(ctx context.Context, m *arch.Model, qs []Question) (*Evidence, error
 			if err := readFull(r, b, 0, m, t); err != nil {
 				return nil, err
 			}
-			ev.Factors = make([]float32, len(b)/4)
-			t.DType.Decode(ev.Factors, b)
+			v := make([]float32, len(b)/4)
+			t.DType.Decode(v, b)
+			if ev.Factors == nil {
+				ev.Factors = map[string][]float32{}
+			}
+			ev.Factors[q.Factors] = v
 			ev.Bytes += t.Bytes
 			continue
 		}

@@ -37,7 +37,11 @@ func (d *draft) fuse() error {
 			errs = append(errs, formats.At(it.fill(), d.m.Path()))
 		}
 		if it.spec != nil && it.spec.Kind == arch.Linear && len(it.shape) == 2 && d.m.Family.Layouts[d.t.Scheme].InOut {
-			if it.from.BlockElems() > 1 {
+			switch {
+			case it.from.BlockElems() == 1:
+			case it.from.CanDecode():
+				it.ops, it.from = append(it.ops, Op{Kind: "cast", From: it.from, To: dtype.F32}), dtype.F32
+			default:
 				errs = append(errs, quantizedTurn(it).At(d.m.Path(), -1))
 			}
 			it.ops = append(it.ops, Op{Kind: "transpose"})

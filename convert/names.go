@@ -70,8 +70,10 @@ func (d *draft) names() error {
 			}
 		}
 	}
-	if w := m.Family.Caveat(m.Config, d.t.Scheme); w != "" {
-		d.note(levelWarn, "sliding_window", "not carried", w)
+	if m.Scheme != d.t.Scheme {
+		for _, c := range m.Family.CaveatsOf(m.Config, d.t.Scheme) {
+			d.notes = append(d.notes, c.Note)
+		}
 	}
 	d.items, err = d.renamed(roles)
 	return err

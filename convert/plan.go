@@ -158,8 +158,8 @@ type Plan struct {
 	Groups []*Group        // the source's ties, judged
 	Saved  int64           // bytes that the tie stage saves; negative if it adds
 	Want   map[string]bool // by tie group: is one copy stored?
-	// Factors are the rope divisors that the source stores as a tensor, nil if it has none.
-	Factors []float32
+	// Factors are the rope divisors that the source stores as tensors, by role.
+	Factors map[string][]float32
 	Flag    *bool  // the tie flag that the target states, nil if it leaves it as it was
 	Run     string // how to run the result, where there is one way
 	// ReadBytes and WriteBytes are what executing reads of tensors and writes of files.

@@ -184,11 +184,11 @@ type heads struct {
 	cap      float64 // that scores approach, 0 for none
 }
 
-// heads is the shape of attention as the file's own programs compute it.
-func (w *weights) heads() heads {
+// heads is the shape of attention in a layer, as the file's own programs compute it.
+func (w *weights) heads(layer int) heads {
 	c, layout := w.m.Config, w.m.Family.Layouts[w.m.Scheme]
 	h := heads{q: int(c.Heads), kv: int(c.KVHeads), d: int(c.HeadDim), pairs: layout.Rope, scale: single(c.AttnScale), cap: single(c.AttnCap)}
-	if layout.Window { // without, the runtime attends to everything
+	if layout.Window && c.Slides(layer) { // without, the runtime attends to everything
 		h.window = int(c.SlidingWindow)
 	}
 	return h
@@ -278,6 +278,7 @@ var activations = map[string]func(float64) float64{
 	"gelu":              func(v float64) float64 { return v * 0.5 * (1 + math.Erf(v/math.Sqrt2)) },
 	"gelu_pytorch_tanh": tanhGelu,
 	"gelu_new":          tanhGelu,
+	"gelu_fast":         tanhGelu,
 	"relu":              func(v float64) float64 { return max(v, 0) },
 }
 

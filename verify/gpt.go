@@ -11,15 +11,9 @@ type gptLayer struct {
 	up, upBias, down, downBias         *weight
 }
 
-// gpt is GPT2LMHeadModel and GPTBigCodeForCausalLM: learned positions, norms with biases before attention and MLP, one matrix for queries, keys and
-// values. perHead is that a file has the three of each head side by side.
-// Sources: transformers models/gpt2/modeling_gpt2.py, models/gpt_bigcode/modeling_gpt_bigcode.py.
-func gpt(p *pass, w *weights, tokens []int32) (*Trace, error) {
-	c := w.m.Config
-	embed, head := w.embeddings("token_embd.weight", "output.weight")
-	positions := w.find("position_embd.weight", 0)
-	norm, normBias := w.find("output_norm.weight", 0), w.find("output_norm.bias", 0)
-	layers := make([]gptLayer, c.Layers)
+// gptLayers finds the weights of all layers.
+func (w *weights) gptLayers() []gptLayer {
+	layers := make([]gptLayer, w.m.Config.Layers)
 	for n := range layers {
 		i := int64(n)
 		layers[n] = gptLayer{
@@ -28,13 +22,25 @@ func gpt(p *pass, w *weights, tokens []int32) (*Trace, error) {
 			up: w.find("ffn_up.weight", i), upBias: w.find("ffn_up.bias", i), down: w.find("ffn_down.weight", i), downBias: w.find("ffn_down.bias", i),
 		}
 	}
+	return layers
+}
+
+// gpt is GPT2LMHeadModel and GPTBigCodeForCausalLM: learned positions, norms with biases before attention and MLP, one matrix for queries, keys and
+// values. perHead is that a file has the three of each head side by side.
+// Sources: transformers models/gpt2/modeling_gpt2.py, models/gpt_bigcode/modeling_gpt_bigcode.py.
+func gpt(p *pass, w *weights, tokens []int32) (*Trace, error) {
+	c := w.m.Config
+	embed, head := w.embeddings("token_embd.weight", "output.weight")
+	positions := w.find("position_embd.weight", 0)
+	norm, normBias := w.find("output_norm.weight", 0), w.find("output_norm.bias", 0)
+	layers := w.gptLayers()
 	if p.T > int(c.MaxPos) {
 		w.fail("", formats.Bounds, "got %d tokens, and the model has learned %d positions", p.T, c.MaxPos)
 	}
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	shape := w.heads()
+	shape := w.heads(0)
 	perHead := w.m.Scheme == arch.HF && w.m.Family.Tensor("attn_qkv.weight").Blocks != nil && !c.MultiQuery
 	where := make([]int32, p.T)
 	for t := range where {

@@ -17,7 +17,7 @@ func graniteMoe(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	shape := w.heads()
+	shape := w.heads(0)
 	at := w.turns(p, factors) // [T, d/2]
 	residual := single(c.ResidualScale)
 

@@ -38,7 +38,6 @@ func llama(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	shape := w.heads()
 	at := ropeAngles(p, c.Rope, factors, int(c.HeadDim)) // [T, d/2]
 
 	out := &Trace{Tokens: tokens}
@@ -46,7 +45,8 @@ func llama(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if p.hidden {
 		out.Embed = p.keep(x)
 	}
-	for _, l := range layers {
+	for i, l := range layers {
+		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape) // [T, heads*d], half order
 		k := p.rope(p.linear(n, l.wk, l.bk), at, shape) // [T, kv*d], half order

@@ -36,7 +36,7 @@ func mixtral(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	shape := w.heads()
+	shape := w.heads(0)
 	at := ropeAngles(p, c.Rope, factors, int(c.HeadDim)) // [T, d/2]
 
 	out := &Trace{Tokens: tokens}

@@ -15,7 +15,6 @@ func qwen3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	if err := w.err(); err != nil {
 		return nil, err
 	}
-	shape := w.heads()
 	at := ropeAngles(p, c.Rope, factors, int(c.HeadDim)) // [T, d/2]
 
 	out := &Trace{Tokens: tokens}
@@ -24,6 +23,7 @@ func qwen3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		out.Embed = p.keep(x)
 	}
 	for i, l := range layers {
+		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.rmsnorm(p.linear(n, l.wq, l.bq), qNorm[i], c.NormEps), at, shape) // [T, heads*d]
 		k := p.rope(p.rmsnorm(p.linear(n, l.wk, l.bk), kNorm[i], c.NormEps), at, shape) // [T, kv*d]

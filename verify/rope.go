@@ -16,7 +16,7 @@ type angles struct{ cos, sin []float64 }
 func (w *weights) ropeFactors(p *pass) []float64 {
 	c := w.m.Config
 	if w.m.Scheme == arch.GGUF {
-		if t := w.m.Lookup("rope_freqs.weight"); t != nil {
+		if t := w.m.Lookup("rope_freqs.weight"); t != nil && w.m.Family.Tensor("rope_freqs.weight") != nil {
 			return p.vector(w.open(arch.Run{Name: t.Name, Tensor: t, Want: []int64{c.HeadDim / 2}, Rows: c.HeadDim / 2}, true))
 		}
 		return nil

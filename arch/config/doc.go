@@ -470,6 +470,29 @@ func (d *Doc) Ints(path ...string) ([]int64, error) {
 	return out, nil
 }
 
+// Floats reads a list of numbers.
+func (d *Doc) Floats(path ...string) ([]float64, error) {
+	n := d.find(path...)
+	if n < 0 || d.nodes[n].kind == null {
+		return nil, nil
+	}
+	if d.nodes[n].kind != array {
+		return nil, d.wrong(n, "a list of numbers", path)
+	}
+	var out []float64
+	for _, c := range d.nodes[n].children {
+		if d.nodes[c].kind != number {
+			return nil, d.wrong(c, "a number", path)
+		}
+		v, err := strconv.ParseFloat(string(d.text[d.nodes[c].start:d.nodes[c].end]), 64)
+		if err != nil {
+			return nil, d.wrong(c, "a number", path)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
 // Strs reads a list of strings.
 func (d *Doc) Strs(path ...string) ([]string, error) {
 	n := d.find(path...)

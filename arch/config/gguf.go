@@ -246,16 +246,23 @@ func (m *Model) ToHF(params []Param) []byte {
 	kv := map[string]string{
 		"architectures": fmt.Sprintf("[\n    %s\n  ]", Quote(m.Architecture)),
 		"model_type":    Quote(m.ModelType),
-		"rope_theta":    formatFloat(m.Rope.Theta),
+		"rope_theta":    Number(m.Rope.Theta),
 		"rope_scaling":  "null",
 		"use_cache":     "true",
 	}
 	switch m.Rope.Type {
 	case "linear":
-		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"rope_type\": \"linear\",\n    \"type\": \"linear\"\n  }", formatFloat(m.Rope.Factor))
+		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"rope_type\": \"linear\",\n    \"type\": \"linear\"\n  }", Number(m.Rope.Factor))
 	case "llama3":
 		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"high_freq_factor\": %s,\n    \"low_freq_factor\": %s,\n    \"original_max_position_embeddings\": %d,\n    \"rope_type\": \"llama3\"\n  }",
-			formatFloat(m.Rope.Factor), formatFloat(m.Rope.High), formatFloat(m.Rope.Low), m.Rope.Original)
+			Number(m.Rope.Factor), Number(m.Rope.High), Number(m.Rope.Low), m.Rope.Original)
+	case "longrope": // transformers 4 takes three keys and no fourth; the factor of attention is one where it has to be
+		attention, plain := "", *m
+		if plain.Rope.Attn = 0; float32(plain.Magnitude()) != float32(m.Magnitude()) {
+			attention = fmt.Sprintf("    \"attention_factor\": %s,\n", Number(m.Rope.Attn))
+		}
+		kv["rope_scaling"] = fmt.Sprintf("{\n%s    \"long_factor\": [\n      %s\n    ],\n    \"short_factor\": [\n      %s\n    ],\n    \"type\": \"longrope\"\n  }",
+			attention, numbers(m.Rope.Long), numbers(m.Rope.Short))
 	}
 	if m.DType != "" {
 		kv["torch_dtype"] = Quote(m.DType)
@@ -316,8 +323,16 @@ func (m *Model) ToHF(params []Param) []byte {
 	return []byte(b.String())
 }
 
-// formatFloat writes a float as Python's json does: with a point or an exponent, so that it is read back as a float.
-func formatFloat(f float64) string {
+func numbers(list []float64) string {
+	var out []string
+	for _, f := range list {
+		out = append(out, Number(f))
+	}
+	return strings.Join(out, ",\n      ")
+}
+
+// Number writes a float as Python's json does: with a point or an exponent, so that it is read back as a float.
+func Number(f float64) string {
 	switch {
 	case f != f:
 		return "NaN"

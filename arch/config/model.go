@@ -51,7 +51,7 @@ type Model struct {
 	AttnCap, LogitCap float64
 
 	MultiQuery bool // gpt_bigcode: one key head
-	Parallel   bool // attention and MLP read the same residual
+	Parallel   bool // gpt_neox: attention and MLP read the same residual
 	NoRope     bool // no position encoding, neither rope nor another
 
 	BOS, PAD *int64
@@ -65,6 +65,20 @@ type Model struct {
 
 	// Notes are contradictions of the source, and how they were read.
 	Notes []formats.Note
+}
+
+// Slides reports whether layer i sees a window alone.
+func (m *Model) Slides(i int) bool {
+	return m.SlidingWindow > 0 && (m.LayerWindows == nil || m.LayerWindows[i])
+}
+
+// Windows is Slides of all layers.
+func (m *Model) Windows() []bool {
+	out := make([]bool, m.Layers)
+	for i := range out {
+		out[i] = m.Slides(i)
+	}
+	return out
 }
 
 func (m *Model) note(subject, decision, because string) {
@@ -155,6 +169,23 @@ func (m *Model) Rotated() int64 {
 		return m.HeadDim
 	}
 	return int64(float64(m.HeadDim) * m.Rope.Share)
+}
+
+// Magnitude is what longrope multiplies queries and keys by, in whatever length of text. Source: transformers modeling_rope_utils.py,
+// _compute_longrope_parameters.
+func (m *Model) Magnitude() float64 {
+	r := m.Rope
+	if r.Attn != 0 {
+		return r.Attn
+	}
+	factor := r.Factor
+	if factor == 0 {
+		factor = float64(m.MaxPos) / float64(r.Original)
+	}
+	if factor <= 1 {
+		return 1
+	}
+	return math.Sqrt(1 + math.Log(factor)/math.Log(float64(r.Original)))
 }
 
 // FromHF reads the parameters from config.json. All problems come together.

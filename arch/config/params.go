@@ -235,14 +235,14 @@ const maxSeqLength = 8192
 // ToParams writes TorchChat's params.json. TransformerArgs takes no key that it does not know, so there are no others.
 func (m *Model) ToParams(params []Param, r Runtime, tied bool) []byte {
 	kv := map[string]string{
-		"rope_base": formatFloat(m.Rope.Theta), "max_seq_length": strconv.FormatInt(min(maxSeqLength, m.MaxPos), 10), "rope_scaling": "null",
+		"rope_base": Number(m.Rope.Theta), "max_seq_length": strconv.FormatInt(min(maxSeqLength, m.MaxPos), 10), "rope_scaling": "null",
 		"use_tiktoken": strconv.FormatBool(r.Tiktoken), "use_hf_tokenizer": strconv.FormatBool(r.HFTokenizer), "tokenizer_prepend_bos": strconv.FormatBool(r.PrependsBOS),
 		"tie_word_embeddings": strconv.FormatBool(tied),
 		"attention_bias":      "false", "feed_forward_bias": "false", // of classes that have none
 	}
 	if m.Rope.Type == "llama3" {
 		kv["rope_scaling"] = fmt.Sprintf("{\n    \"factor\": %s,\n    \"low_freq_factor\": %s,\n    \"high_freq_factor\": %s,\n    \"original_max_position_embeddings\": %d\n  }",
-			formatFloat(m.Rope.Factor), formatFloat(m.Rope.Low), formatFloat(m.Rope.High), m.Rope.Original)
+			Number(m.Rope.Factor), Number(m.Rope.Low), Number(m.Rope.High), m.Rope.Original)
 	}
 	for _, p := range params {
 		if len(p.Params) > 0 {
@@ -264,7 +264,7 @@ func (p Param) text(m *Model) string {
 	case p.Int != nil:
 		return strconv.FormatInt(*p.Int(m), 10)
 	case p.Float != nil:
-		return formatFloat(*p.Float(m))
+		return Number(*p.Float(m))
 	case p.Bool != nil:
 		return strconv.FormatBool(*p.Bool(m))
 	}
