@@ -183,6 +183,9 @@ func (p *peers) tokenizers(t *testing.T) {
 			}
 		}
 		for k := range list {
+			if _, err := f.source.Encode(list[k], true); err != nil { // a text that a normalizer changes, which GGUF has no place for
+				continue
+			}
 			if !slices.Equal(answers[2*i].IDs[k], answers[2*i+1].IDs[k]) {
 				t.Errorf("%s: %q: the rebuilt tokenizer.json gives %v, the source's %v", f.name, list[k], answers[2*i+1].IDs[k], answers[2*i].IDs[k])
 			}
@@ -199,7 +202,7 @@ func (p *peers) tokenizers(t *testing.T) {
 	}
 	peer := "tokenizers " + answers[0].Version
 	p.table.add(fmt.Sprintf("ids of %d texts by %d tokenizers, with and without special tokens", len(list), len(all)), peer, "%d equal, %d refused for a normalizer", encoded, normalized)
-	p.table.add("the same by the tokenizer.json rebuilt from GGUF keys", peer, "%d equal; the source's tokenizer.json gives the same ids", rebuilt)
+	p.table.add("the same by the tokenizer.json rebuilt from GGUF keys", peer, "%d equal; the source's tokenizer.json gives the same ids but where it normalizes", rebuilt)
 	for _, v := range []string{tf5[0].Version, tf4[0].Version} {
 		p.table.add("AutoTokenizer of the rebuilt files against that tokenizer.json", "transformers "+v, "%d texts equal", loaded[v])
 	}

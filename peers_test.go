@@ -134,7 +134,7 @@ func (p *peers) convert(t *testing.T) {
 			if r.from != "" {
 				from = p.path(m, r.from)
 			}
-			if r.what == "tied" && opened(t, dir).Lookup("lm_head.weight") != nil { // a head of its own
+			if src := opened(t, dir); r.what == "tied" && (src.Lookup("lm_head.weight") != nil || src.Lookup("embed_out.weight") != nil) { // a head of its own
 				m.hf = m.hf[:len(m.hf)-1]
 				continue
 			}
@@ -288,6 +288,9 @@ func (p *peers) transformers(t *testing.T) {
 				got := trace(t, a.Out).Logits
 				below(t, name+": our logits", against.see(nmse(got, ours(t, dir, m.tokens))), 1e-10)
 				d := nmse(ref, got)
+				if m.name == "starcoder2" && strings.HasPrefix(what, "of-gguf") { // no GGUF key holds its window
+					continue
+				}
 				if limit, kind := lossy(what); kind != "" {
 					below(t, name, rounded[kind].see(d), limit)
 				} else if other {

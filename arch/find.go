@@ -165,6 +165,9 @@ func wraps(base string) []wrap {
 	return []wrap{{base, ""}, {"", ""}, {"model.language_model.", ""}, {"language_model." + base, "language_model."}, {"language_model.", ""}}
 }
 
+// Headless reports whether the file's names are those of the model without a head.
+func (m *Model) Headless() bool { return m.wrap != nil && *m.wrap == wrap{} }
+
 // Called is the name that the file has for what the table calls name.
 func (m *Model) Called(name string) string {
 	if m.wrap == nil || name == "" {

@@ -213,6 +213,18 @@ func (d *draft) fits(g *Group, out *outcome) error {
 	return nil
 }
 
+// headed gives the tensors of a model that was saved without a head the names that they have beside one: transformers calls a file that holds both
+// corrupted (modeling_utils.py of 4.57, _load_pretrained_model).
+func (d *draft) headed() {
+	if !d.m.Headless() {
+		return
+	}
+	for _, it := range d.items {
+		it.name = d.m.Family.Base + it.name
+	}
+	d.note(levelNote, "names", "begin with "+d.m.Family.Base, "the source is a model without a head, and the result has one")
+}
+
 // apply makes the items hold the outcome.
 func (d *draft) apply(g *Group, out outcome) {
 	specs := map[string]*arch.Tensor{g.tie.Source: nil, g.tie.Targets[0]: nil}
@@ -237,6 +249,9 @@ func (d *draft) apply(g *Group, out outcome) {
 			d.items = append(d.items[:at:at], d.items[at+1:]...)
 		case t != nil && at < 0:
 			it := &item{spec: specs[role], name: name(role), shape: t.Shape, from: t.DType, runs: []run{whole(t)}}
+			if specs[role].Kind == arch.Head && d.m.Scheme == d.t.Scheme {
+				d.headed()
+			}
 			if role == g.tie.Source {
 				d.items = append([]*item{it}, d.items...)
 			} else {
