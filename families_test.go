@@ -5,17 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/bowline-ml/bowline"
 	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/formats/fsio"
 )
-
-// sentencePiece are the fixtures whose vocabulary GGUF does not get yet: their weights are converted without it.
-var sentencePiece = []string{"mistral", "mixtral", "gemma", "gemma2", "gemma3", "phi3"}
 
 // apart is how far libllama's own logits are from transformers' where that is more than rounding: its gelu is a table of float16 values, and it has no
 // sliding window in these architectures. The numbers are those of testdata/expected/PROVENANCE.families.
@@ -37,8 +32,8 @@ func TestFamilies(t *testing.T) {
 		name := filepath.Base(filepath.Dir(f))
 		t.Run(name, func(t *testing.T) {
 			fsys := fsio.NewMem()
-			copyTree(t, fsys, "testdata/checkpoints/"+name, "/m", slices.Contains(sentencePiece, name))
-			copyTree(t, fsys, filepath.Dir(f), "/want", false)
+			copyTree(t, fsys, "testdata/checkpoints/"+name, "/m")
+			copyTree(t, fsys, filepath.Dir(f), "/want")
 			src := bowline.Source{Path: "/m", FS: fsys}
 			at := func(p string) bowline.Source { return bowline.Source{Path: p, FS: fsys} }
 			against := func(model, ref string) (nmse float64, same bool) {
@@ -107,14 +102,14 @@ func TestFamilies(t *testing.T) {
 }
 
 // copyTree puts the files of a directory into a file system in memory.
-func copyTree(t *testing.T, to *fsio.Mem, from, at string, bare bool) {
+func copyTree(t *testing.T, to *fsio.Mem, from, at string) {
 	t.Helper()
 	list, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range list {
-		if e.IsDir() || bare && strings.HasPrefix(e.Name(), "tokenizer.") {
+		if e.IsDir() {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join(from, e.Name()))

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -114,11 +113,6 @@ func (p *peers) convert(t *testing.T) {
 	for _, name := range append(names(list), "granite-code-sharded") {
 		dir := "testdata/checkpoints/" + name
 		m := &model{name: name, source: dir}
-		if slices.Contains(sentencePiece, name) { // its own vocabulary is SentencePiece's
-			m.source = filepath.Join(p.dir, name+"-other-vocabulary")
-			link(t, m.source, dir, "config.json", "generation_config.json", "model.safetensors")
-			link(t, m.source, "testdata/checkpoints/granite-code", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-		}
 		m.tokens = trace(t, filepath.Join("testdata/expected", strings.TrimSuffix(name, "-sharded"), "logits.safetensors")).Tokens
 		for _, r := range results {
 			if strings.HasSuffix(r.what, "gguf-untied") && (name == "gemma" || name == "gemma2") { // whose GGUF has no place for a head

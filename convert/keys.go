@@ -88,8 +88,8 @@ func (d *draft) carryKeys(p *Plan, main dtype.Type) error {
 // vocabulary is the tokenizer as GGUF keys.
 func (d *draft) vocabulary() ([]formats.KV, error) {
 	m := d.m
-	if !m.HasSide("tokenizer.json") {
-		for _, name := range []string{"tokenizer.model", "tekken.json", "vocab.json"} {
+	if !m.HasSide("tokenizer.json") && !m.HasSide("tokenizer.model") {
+		for _, name := range []string{"tekken.json", "vocab.json"} {
 			if m.HasSide(name) {
 				return nil, formats.Errorf(formats.Unsupported, "got %s and no tokenizer.json, want a tokenizer.json", name).At(filepath.Join(m.Dir, name), -1)
 			}

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"container/heap"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -16,7 +17,10 @@ type encoder struct {
 	ids    map[string]int32 // normal tokens, in byte-level spelling
 	bytes  [256]int32       // the token of each byte, -1 for none
 	merges map[[2]int32]merge
-	added  [2]map[byte][]Added // before and after normalizing, by first byte, longest first
+	// Of a SentencePiece vocabulary: the token that spells each byte, -1 for none, and the rank of each token's score.
+	spelled [256]int32
+	order   []int32
+	added   [2]map[byte][]Added // before and after normalizing, by first byte, longest first
 }
 
 type merge struct{ rank, id int32 }
@@ -24,12 +28,21 @@ type merge struct{ rank, id int32 }
 func newEncoder(v *Vocab) (*encoder, error) {
 	e := &encoder{ids: make(map[string]int32, len(v.Tokens)), merges: make(map[[2]int32]merge, len(v.Merges))}
 	var err error
-	if e.split, err = chain(v.Pre); err != nil {
+	if e.split, err = chain(v.Pre); err != nil && !v.pieced() {
 		return nil, err
 	}
 	for id, t := range v.Tokens {
 		if v.Types[id] == Normal || v.Types[id] == Byte {
 			e.ids[t] = int32(id)
+		}
+	}
+	if v.pieced() {
+		e.order = v.ordered()
+		for b := range e.spelled {
+			e.spelled[b] = -1
+			if id, ok := e.ids[fmt.Sprintf("<0x%02X>", b)]; ok {
+				e.spelled[b] = id
+			}
 		}
 	}
 	for _, a := range v.Added {
@@ -38,7 +51,7 @@ func newEncoder(v *Vocab) (*encoder, error) {
 			e.ids[a.Content] = int32(a.ID)
 		}
 		set := 0
-		if a.Normalized {
+		if a.Normalized && !v.pieced() {
 			set = 1
 			if !normal(a.Content, v.Normalizers) {
 				return nil, formats.Errorf(formats.Unsupported, "added token %q needs the normalizer %s", a.Content, strings.Join(v.Normalizers, ", ")).In("", "normalizer")
@@ -89,13 +102,25 @@ func (v *Vocab) Encode(text string, addSpecial bool) ([]int, error) {
 	if addSpecial {
 		out = append(out, v.Prefix...)
 	}
-	for _, s := range v.enc.extract(text, 0) {
+	for i, s := range v.enc.extract(text, 0) {
 		if s.id >= 0 {
 			out = append(out, s.id)
 			continue
 		}
+		if s.text == "" {
+			continue
+		}
 		if !normal(s.text, v.Normalizers) {
 			return nil, formats.Errorf(formats.Unsupported, "text may change under the normalizer %s", strings.Join(v.Normalizers, ", ")).In("", "normalizer")
+		}
+		if v.pieced() {
+			for _, p := range v.pieces(v.written(s.text, i == 0)) {
+				var err error
+				if out, err = v.joined(out, p, v.Merges != nil); err != nil {
+					return nil, err
+				}
+			}
+			continue
 		}
 		for _, s := range v.enc.extract(s.text, 1) {
 			if s.id >= 0 {
@@ -300,6 +325,15 @@ func (v *Vocab) Decode(ids []int) ([]byte, error) {
 			return nil, formats.Errorf(formats.Bounds, "id %d is %d, the vocabulary has %d", i, id, len(v.Tokens))
 		}
 		s := v.Tokens[id]
+		if v.pieced() {
+			if isByte(s) && v.Types[id] == Byte {
+				s = string([]byte{byte(hexDigit(s[3])<<4 | hexDigit(s[4]))})
+			} else if v.Types[id] == Normal {
+				s = strings.ReplaceAll(s, blank, " ")
+			}
+			out = append(out, s...)
+			continue
+		}
 		if v.Types[id] == Normal || v.Types[id] == Byte {
 			if p, ok := unspell(s); ok {
 				s = p

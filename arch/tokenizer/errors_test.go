@@ -77,7 +77,7 @@ func TestMalformedGGUF(t *testing.T) {
 	}{
 		{"sound", "pre", "gpt-2", "", ""},
 		{"no model", "model", nil, formats.Missing, "tokenizer.ggml.model"},
-		{"SentencePiece", "model", "llama", formats.Unsupported, `got "llama"`},
+		{"SentencePiece without scores", "model", "llama", formats.Mismatch, "got 0 scores, want 4"}, {"Unigram", "model", "t5", formats.Unsupported, `got "t5"`},
 		{"a model of another type", "model", uint32(2), formats.BadType, "uint32"},
 		{"no tokens", "tokens", nil, formats.Missing, "tokens"},
 		{"a token twice", "tokens", []string{"a", "b", "ab", "a"}, formats.Dup, `tokens 0 and 3 are both "a"`},

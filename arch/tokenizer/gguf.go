@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,7 +19,7 @@ var idKeys = map[string]string{
 // GGUF gives the keys of a vocabulary in the order of llama.cpp's converter. pre names the pre-tokenizer; "" finds it by structure.
 // Values share memory with v.
 func (v *Vocab) GGUF(pre string) ([]formats.KV, []formats.Note, error) {
-	r, notes, err := v.choose(pre)
+	r, notes, err := v.runtime(pre)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,15 +31,18 @@ func (v *Vocab) GGUF(pre string) ([]formats.KV, []formats.Note, error) {
 	if v.AddSpacePrefix != nil {
 		add("ggml.add_space_prefix", *v.AddSpacePrefix)
 	}
-	add("ggml.model", "gpt2")
+	add("ggml.model", r.model())
 	add("ggml.pre", r.name)
 	add("ggml.tokens", v.Tokens)
+	if v.pieced() {
+		add("ggml.scores", v.Scores)
+	}
 	types := make([]int32, len(v.Types))
 	for i, t := range v.Types {
 		types[i] = int32(t)
 	}
 	add("ggml.token_type", types)
-	if len(v.Merges) > 0 {
+	if len(v.Merges) > 0 && !v.pieced() {
 		add("ggml.merges", v.mergeTexts())
 	}
 	for _, s := range v.Specials {
@@ -78,7 +82,31 @@ func (v *Vocab) GGUF(pre string) ([]formats.KV, []formats.Note, error) {
 			add("chat_template", t.Text)
 		}
 	}
+	if v.pieced() {
+		prefix := v.Blank != ""
+		if v.AddSpacePrefix == nil && !prefix {
+			add("ggml.add_space_prefix", false)
+		} else if v.AddSpacePrefix != nil && *v.AddSpacePrefix != prefix {
+			out[0].Value = prefix
+			note("tokenizer.ggml.add_space_prefix", fmt.Sprint(prefix), "it is what the tokenizer does, whatever tokenizer_config.json says")
+		}
+		if v.Blank == "first" {
+			note("prepend_scheme first", "always", "the runtime puts a blank after each special token too, and has no key for anything else")
+		}
+	}
 	return out, notes, nil
+}
+
+// runtime is how the runtime reads the vocabulary. One of SentencePiece's needs no pre-tokenizer.
+func (v *Vocab) runtime(pre string) (*runtime, []formats.Note, error) {
+	if !v.pieced() {
+		return v.choose(pre)
+	}
+	var notes []formats.Note
+	if pre != "" && pre != spm.name {
+		notes = append(notes, formats.Note{Subject: "--pre " + pre, Decision: "not used", Because: "a SentencePiece vocabulary has no pre-tokenizer"})
+	}
+	return &spm, notes, place(v.check(), "tokenizer.json")
 }
 
 // frames reports whether the runtime puts the same ids around a text as the source.
@@ -112,13 +140,25 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 	if g.err == nil && kind == "" {
 		return nil, nil, formats.Errorf(formats.Missing, "no such key").In("", "tokenizer.ggml.model")
 	}
-	if g.err == nil && kind != "gpt2" {
-		return nil, nil, formats.Errorf(formats.Unsupported, "got %q, want \"gpt2\", byte-level BPE", kind).In("", "tokenizer.ggml.model")
+	if g.err == nil && kind != "gpt2" && kind != "llama" {
+		return nil, nil, formats.Errorf(formats.Unsupported, "got %q, want \"gpt2\", byte-level BPE, or \"llama\", SentencePiece's BPE", formats.Escape(kind, 80)).In("", "tokenizer.ggml.model")
 	}
 	v := &Vocab{Unk: -1, PreName: get[string](&g, "ggml.pre"), Tokens: get[[]string](&g, "ggml.tokens")}
 	types, merges := get[[]int32](&g, "ggml.token_type"), get[[]string](&g, "ggml.merges")
 	if g.err != nil {
 		return nil, nil, g.err
+	}
+	if kind == "llama" {
+		if v.Scores = get[[]float32](&g, "ggml.scores"); g.err != nil {
+			return nil, nil, g.err
+		}
+		if len(v.Scores) < len(v.Tokens) {
+			return nil, nil, formats.Errorf(formats.Mismatch, "got %d scores, want %d", len(v.Scores), len(v.Tokens)).In("", "tokenizer.ggml.scores")
+		}
+		v.Scores, merges, v.FuseUnk = v.Scores[:len(v.Tokens):len(v.Tokens)], nil, true
+		if i := slices.IndexFunc(v.Scores, func(s float32) bool { return s != s }); i >= 0 {
+			return nil, nil, formats.Errorf(formats.Bounds, "score %d is not a number", i).In("", "tokenizer.ggml.scores")
+		}
 	}
 	if len(v.Tokens) == 0 {
 		return nil, nil, formats.Errorf(formats.Missing, "no tokens").In("", "tokenizer.ggml.tokens")
@@ -160,7 +200,9 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 			return nil, nil, formats.Errorf(formats.Bounds, "type of token %d is %d", i, types[i]).In("", "tokenizer.ggml.token_type")
 		}
 	}
-	v.Merges = make([][2]int32, len(merges))
+	if !v.pieced() {
+		v.Merges = make([][2]int32, len(merges))
+	}
 	for i, s := range merges {
 		// The runtime looks for the blank from the second byte on.
 		at := -1
@@ -214,6 +256,10 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 // behave sets what the name of the pre-tokenizer implies.
 func (v *Vocab) behave() []formats.Note {
 	r := runtimeByName(v.PreName)
+	if v.pieced() {
+		r = &spm
+		v.pieceDefaults()
+	}
 	if r == nil {
 		return nil // HF and Encode say so
 	}
@@ -237,6 +283,19 @@ func (v *Vocab) behave() []formats.Note {
 	}
 	v.Prefix, v.Suffix = frame("bos", r.addBOS), frame("eos", false)
 	return notes
+}
+
+// pieceDefaults are what the runtime takes for keys that are not there: ids 1, 2 and 0, and a blank before the text.
+func (v *Vocab) pieceDefaults() {
+	for i, role := range []string{"unk", "bos", "eos"} {
+		if v.Special(role) < 0 && i < len(v.Tokens) && (v.Types[i] == Control || v.Types[i] == UnknownType) {
+			v.Specials = append(v.Specials, Special{role, i})
+		}
+	}
+	v.Unk = v.Special("unk")
+	if v.AddSpacePrefix == nil || *v.AddSpacePrefix {
+		v.Blank = "always"
+	}
 }
 
 // keys reads typed values and keeps the first error.

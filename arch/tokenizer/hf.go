@@ -28,31 +28,30 @@ type Model struct {
 }
 
 // FromHF reads a vocabulary from Hugging Face files. read gives a file of the model's directory, or an error that wraps
-// fs.ErrNotExist; each file is read once and not kept, and read bounds its size. tokenizer.json has to be there.
+// fs.ErrNotExist; each file is read once and not kept, and read bounds its size. tokenizer.json has to be there, or the
+// tokenizer.model of a SentencePiece BPE.
 func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.Note, error) {
-	b, err := read("tokenizer.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, formats.Errorf(formats.Missing, "no such file: %w", err).At("tokenizer.json", -1)
-	} else if err != nil {
-		return nil, nil, err
-	}
-	d, err := parse("tokenizer.json", b)
+	d, sp, err := vocabularies(read)
 	if err != nil {
 		return nil, nil, err
 	}
 	at := func(err error) error { return place(err, "tokenizer.json") }
-	if err := d.model.refuse(); err != nil {
-		return nil, nil, at(err)
-	}
 	v := &Vocab{IgnoreMerges: d.model.ignoreMerges, FuseUnk: d.model.fuseUnk}
-	if v.Normalizers, err = normalizers(d.normalizer); err != nil {
-		return nil, nil, at(err)
+	switch {
+	case !d.model.byteFallback:
+		err = v.cuts(d)
+	case d.pre == nil && d.normalizer == nil && sp != nil:
+		if sp.prefix {
+			v.Blank = "always"
+		}
+		if sp.charsmap || sp.squeezes {
+			v.Normalizers = []string{cmp.Or(sp.normalizer, "remove_extra_whitespaces")}
+		}
+	default:
+		err = v.spaces(d)
 	}
-	if v.Pre, err = steps(d.pre); err != nil {
+	if err != nil {
 		return nil, nil, at(err)
-	}
-	if n := len(v.Pre); n == 0 || v.Pre[n-1].Kind != "ByteLevel" {
-		return nil, nil, at(formats.Errorf(formats.Unsupported, "got %s, want one that ends in ByteLevel", Canonical(v.Pre)).In("", "pre_tokenizer"))
 	}
 	files := map[string]map[string]json.RawMessage{}
 	for _, name := range []string{"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template.json"} {
@@ -82,10 +81,24 @@ func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.
 	if err := v.fill(d, all, m.Rows, note); err != nil {
 		return nil, nil, at(err)
 	}
+	if d.model.byteFallback {
+		if err := v.score(d, sp); err != nil {
+			return nil, nil, at(err)
+		}
+	}
 	if more, err = v.specials(d, config, m.IDs); err != nil {
 		return nil, nil, at(err)
 	}
 	notes = append(notes, more...)
+	if id := v.Special("bos"); d.post == nil && v.pieced() && id >= 0 { // transformers' classes for such files add it if nothing says otherwise
+		on, said := v.adds("bos")
+		if !said {
+			v.setAdd("bos", true)
+		}
+		if on || !said {
+			v.Prefix = []int{id}
+		}
+	}
 	if m.Llama && len(v.Tokens) == 49152 {
 		if on, _ := v.adds("bos"); on {
 			note("tokenizer.ggml.add_bos_token", "false", "llama.cpp's converter sets it for 49152 rows, though tokenizer.json adds a BOS", true)
@@ -101,10 +114,58 @@ func FromHF(read func(name string) ([]byte, error), m Model) (*Vocab, []formats.
 	if d.model.dropout {
 		note("tokenizer.json: dropout", "ignored", "it belongs to training", true)
 	}
-	if c := contentOf(config["tokenizer_class"]); m.Type == "llama" && strings.HasPrefix(c, "GPT2Tokenizer") && v.Pre[0].Kind == "Digits" {
+	if c := contentOf(config["tokenizer_class"]); len(v.Pre) > 0 && m.Type == "llama" && strings.HasPrefix(c, "GPT2Tokenizer") && v.Pre[0].Kind == "Digits" {
 		note("tokenizer_config.json: tokenizer_class", "not followed", "transformers 5 rebuilds a "+c+" of a llama model without the Digits step and so reads other ids; tokenizer.json decides", true)
 	}
 	return v, notes, nil
+}
+
+// vocabularies reads tokenizer.json and, where that says SentencePiece's BPE or is not there, tokenizer.model, which holds the scores.
+func vocabularies(read func(name string) ([]byte, error)) (*document, *spModel, error) {
+	var d *document
+	b, err := read("tokenizer.json")
+	absent := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !absent {
+		return nil, nil, err
+	}
+	if !absent {
+		if d, err = parse("tokenizer.json", b); err == nil {
+			err = place(d.model.refuse(), "tokenizer.json")
+		}
+		if err != nil || !d.model.byteFallback {
+			return d, nil, err
+		}
+	}
+	if b, err = read("tokenizer.model"); errors.Is(err, fs.ErrNotExist) {
+		if absent {
+			return nil, nil, formats.Errorf(formats.Missing, "no such file: %w", err).At("tokenizer.json", -1)
+		}
+		return d, nil, nil
+	} else if err != nil {
+		return nil, nil, err
+	}
+	m, err := parseModel(b)
+	if err == nil {
+		err = m.refuse()
+	}
+	if err == nil && absent {
+		d = m.document()
+	}
+	return d, m, err
+}
+
+// cuts reads how byte-level BPE normalizes text and cuts it.
+func (v *Vocab) cuts(d *document) (err error) {
+	if v.Normalizers, err = normalizers(d.normalizer); err != nil {
+		return err
+	}
+	if v.Pre, err = steps(d.pre); err != nil {
+		return err
+	}
+	if n := len(v.Pre); n == 0 || v.Pre[n-1].Kind != "ByteLevel" {
+		return formats.Errorf(formats.Unsupported, "got %s, want one that ends in ByteLevel", Canonical(v.Pre)).In("", "pre_tokenizer")
+	}
+	return nil
 }
 
 // allAdded gives the added tokens as AutoTokenizer has them: those of tokenizer.json, and what the other files make of them.
@@ -260,7 +321,7 @@ func (v *Vocab) fill(d *document, added []Added, rows int, note func(subject, de
 			return formats.Errorf(formats.Dup, "id %d is %q and %q", a.ID, v.Tokens[a.ID], a.Content).In("", "added_tokens")
 		}
 		text := a.Content
-		if !a.Normalized {
+		if !a.Normalized && !m.byteFallback {
 			// The converter stores what the token decodes to, for which the byte-level decoder takes it if it can.
 			if s, ok := unspell(text); ok {
 				text = strings.ToValidUTF8(s, "\ufffd")

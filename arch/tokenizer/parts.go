@@ -94,13 +94,11 @@ func normalizers(raw json.RawMessage) ([]string, error) {
 	return out, nil
 }
 
-// refuse says what a model is if it is not byte-level BPE.
+// refuse says what a model is if it is not BPE.
 func (m *model) refuse() error {
 	switch {
 	case m.kind != "" && m.kind != "BPE":
-		return formats.Errorf(formats.Unsupported, "got %s, want byte-level BPE", m.kind).In("", "model.type")
-	case m.byteFallback:
-		return formats.Errorf(formats.Unsupported, "got BPE with byte_fallback (a converted SentencePiece model), want byte-level BPE").In("", "model.byte_fallback")
+		return formats.Errorf(formats.Unsupported, "got %s, want BPE", m.kind).In("", "model.type")
 	case m.prefix != "" || m.suffix != "":
 		return formats.Errorf(formats.Unsupported, "got subword marks %q and %q, want none", m.prefix, m.suffix).In("", "model.continuing_subword_prefix")
 	case m.vocab == nil:

@@ -64,6 +64,17 @@ var runtimes = []runtime{
 	{name: "laguna"}, {name: "minimax-m2"},
 }
 
+// spm is how the runtime reads a SentencePiece vocabulary (llama-vocab.cpp, LLAMA_VOCAB_TYPE_SPM).
+var spm = runtime{name: "default", addBOS: true}
+
+// model is the kind of vocabulary as GGUF names it.
+func (r *runtime) model() string {
+	if r == &spm {
+		return "llama"
+	}
+	return "gpt2"
+}
+
 func runtimeByName(name string) *runtime {
 	if i := slices.IndexFunc(runtimes, func(r runtime) bool { return r.name == name }); i >= 0 {
 		return &runtimes[i]

@@ -1,5 +1,5 @@
 // Package tokenizer moves vocabularies between Hugging Face tokenizer files and GGUF keys, and encodes text with them.
-// It knows byte-level BPE, the kind that GPT-2 made; anything else is refused by name.
+// It knows byte-level BPE, the kind that GPT-2 made, and SentencePiece's BPE, the kind of Llama 2; anything else is refused by name.
 //
 // The keys are those that llama.cpp's converter writes for the same directory (conversion/base.py, _set_vocab_gpt2; gguf-py's
 // SpecialVocab). The name of the pre-tokenizer is found by structure, where that converter looks up a hash of ids that any change
@@ -51,7 +51,7 @@ type Template struct {
 	Name, Text string
 }
 
-// Vocab is a byte-level BPE vocabulary in a form that belongs to neither side. Orders are kept, because GGUF keys have one.
+// Vocab is a BPE vocabulary in a form that belongs to neither side. Orders are kept, because GGUF keys have one.
 // It is safe for concurrent use as long as nothing changes its fields.
 type Vocab struct {
 	// Tokens has the text of each id as GGUF stores it: byte-level spelling for normal tokens, plain text for added ones.
@@ -59,6 +59,11 @@ type Vocab struct {
 	Types  []Type
 	Merges [][2]int32 // the ids of left and right part, by rank
 	Added  []Added    // by id
+
+	// Scores are those of SentencePiece: of two pairs the one that makes the token with the higher score is joined first. Nil for byte-level BPE.
+	Scores []float32
+	Blank  string // SentencePiece: "always" if a blank comes before every stretch of text, "first" if before the first, "" if before none
+	Words  bool   // SentencePiece: no token is longer than a word
 
 	Normalizers []string // names, in order: "NFC"
 	Pre         []Step   // what cuts text into pieces

@@ -13,7 +13,7 @@ import (
 // HF gives Hugging Face files by name: tokenizer.json, tokenizer_config.json, special_tokens_map.json and, if it has anything to say,
 // generation_config.json. They are written as the tokenizers library writes its own: indented by two, text as UTF-8, ids in order.
 func (v *Vocab) HF() (map[string][]byte, []formats.Note, error) {
-	if len(v.Pre) == 0 {
+	if len(v.Pre) == 0 && !v.pieced() {
 		field := "tokenizer.ggml.pre"
 		switch r := runtimeByName(v.PreName); {
 		case v.PreName == "":
@@ -62,14 +62,17 @@ func (v *Vocab) named(notes *[]formats.Note) ([]Added, map[string]string) {
 }
 
 func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
-	texts := v.texts()
+	texts, merges := v.texts(), v.Merges
+	if v.pieced() && merges == nil {
+		merges = v.derived()
+	}
 	// Added tokens at the end are not in the vocabulary: the library numbers them on.
 	vocab := n
 	for i := len(added) - 1; i >= 0 && added[i].ID == vocab-1; i-- {
 		vocab--
 	}
 	// A merge may name one.
-	for _, m := range v.Merges {
+	for _, m := range merges {
 		if int(max(m[0], m[1])) >= vocab {
 			vocab = n
 			break
@@ -94,15 +97,23 @@ func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
 	}
 	w.close(']')
 	w.key("normalizer")
-	sequence(&w, "normalizers", v.Normalizers, func(n string) {
-		w.open('{')
-		w.key("type").text(n)
-		w.close('}')
-	})
-	w.key("pre_tokenizer")
-	sequence(&w, "pretokenizers", v.Pre, w.step)
+	if v.pieced() {
+		v.normalizerJSON(&w)
+		w.key("pre_tokenizer").raw("null")
+	} else {
+		sequence(&w, "normalizers", v.Normalizers, func(n string) {
+			w.open('{')
+			w.key("type").text(n)
+			w.close('}')
+		})
+		w.key("pre_tokenizer")
+		sequence(&w, "pretokenizers", v.Pre, w.step)
+	}
 	w.key("post_processor")
-	post := []string{"ByteLevel"}
+	var post []string
+	if !v.pieced() {
+		post = append(post, "ByteLevel")
+	}
 	if len(v.Prefix)+len(v.Suffix) > 0 {
 		post = append(post, "TemplateProcessing")
 	}
@@ -114,7 +125,11 @@ func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
 		v.templateJSON(&w, texts)
 	})
 	w.key("decoder")
-	w.step(Step{Kind: "ByteLevel", AddPrefix: true, TrimOffsets: true, UseRegex: true})
+	if v.pieced() {
+		v.decoderJSON(&w)
+	} else {
+		w.step(Step{Kind: "ByteLevel", AddPrefix: true, TrimOffsets: true, UseRegex: true})
+	}
 	w.key("model").open('{')
 	w.key("type").text("BPE")
 	w.key("dropout").raw("null")
@@ -127,7 +142,7 @@ func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
 	w.key("continuing_subword_prefix").raw("null")
 	w.key("end_of_word_suffix").raw("null")
 	w.key("fuse_unk").bool(v.FuseUnk)
-	w.key("byte_fallback").bool(false)
+	w.key("byte_fallback").bool(v.pieced())
 	w.key("ignore_merges").bool(v.IgnoreMerges)
 	w.key("vocab").open('{')
 	for i := range vocab {
@@ -135,7 +150,7 @@ func (v *Vocab) tokenizerJSON(n int, added []Added) []byte {
 	}
 	w.close('}')
 	w.key("merges").open('[')
-	for _, m := range v.Merges {
+	for _, m := range merges {
 		w.item().open('[')
 		w.item().text(texts[m[0]])
 		w.item().text(texts[m[1]])
