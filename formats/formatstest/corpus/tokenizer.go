@@ -130,7 +130,7 @@ func tokenizerFiles() (out []Case) {
 		{"merges of numbers", swap(`["a", "b"]`, `7`), formats.BadType, "a number"},
 		{"merges that are no list", swap(`[["a", "b"]]`, `{}`), formats.BadType, "merges"},
 		{"an added token twice", swap(`[{"id"`, `[{"id": 3, "content": "<e>", "special": true}, {"id"`), formats.Dup, `"<e>"`},
-		{"WordPiece", swap(`"BPE"`, `"WordPiece"`), formats.Unsupported, "got WordPiece, want byte-level BPE"},
+		{"WordPiece", swap(`"BPE"`, `"WordPiece"`), formats.Unsupported, "got WordPiece, want BPE"},
 		{"Unigram", swap(`"type": "BPE"`, `"type": "Unigram", "unk_id": 0`), formats.Unsupported, "got Unigram"},
 		{"SentencePiece BPE", swap(`"byte_fallback": false`, `"byte_fallback": true`), formats.Unsupported, "byte_fallback"},
 		{"subword marks", swap(`"end_of_word_suffix": null`, `"end_of_word_suffix": "</w>"`), formats.Unsupported, "</w>"},
