@@ -61,6 +61,9 @@ func again(t *testing.T, c *formats.Checkpoint) {
 		if len(x.Name) == 64 { // read, never written
 			return
 		}
+		if _, err := c.Open(x.Name); !x.DType.Known() && formats.CodeOf(err) == formats.Unsupported { // of a big-endian file: listed, not read
+			return
+		}
 	}
 	files := rewrite(t, c)
 	fsys := memory(t)
