@@ -239,7 +239,7 @@ func differs(v any, e entry) string {
 // otherwise are checkpoints of which the converter makes no file as it runs here, or one with other keys on purpose. What it makes of them with help
 // is recorded, and convert's TestLlamaCpp holds our files against that.
 var otherwise = map[string]string{
-	"gemma": "an eot_token_id of CodeGemma's",
+	"gemma":    "an eot_token_id of CodeGemma's",
 	"gpt-neox": "KeyError: rotary_pct beside transformers 5", "gpt-neox-sequential": "the same", "gpt2": "knows names with their prefix alone",
 	"gpt-bigcode-mha": "knows multi_query alone", "granitemoehybrid-dense": "keys of Mamba layers", "phi4-mini": "a key before all others, names from the folder",
 }

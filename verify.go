@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/convert"
 	"github.com/bowline-ml/bowline/diff"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/all"
@@ -23,6 +24,7 @@ import (
 // VerifyOptions are the choices of a forward pass and its judgement.
 type VerifyOptions struct {
 	Tokens    []int32 // nil: the reference's, or a built-in suite
+	Prompt    string  // instead of Tokens: a text, which the model's own tokenizer encodes
 	Class     string  // "" is inferred
 	Precision verify.Precision
 	Workers   int
@@ -41,6 +43,12 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 		if err := runnable(m); err != nil {
 			return err
 		}
+		tokens, err := prompted(m, o)
+		if err != nil {
+			return err
+		}
+		given := o
+		o.Tokens = tokens
 		trace, subject, err := recorded(m.FS, ref, o.Tokens)
 		if err != nil {
 			return err
@@ -52,7 +60,7 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 			return checked(ctx, m)
 		}
 		return withModel(ref, func(rm *arch.Model) error {
-			if err := runnable(rm); err != nil {
+			if err := errors.Join(runnable(rm), agreed(tokens, m, rm, given)); err != nil {
 				return err
 			}
 			if r, err = against(ctx, m, rm, o); err != nil {
@@ -62,6 +70,44 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 		})
 	})
 	return r, err
+}
+
+// prompted gives the tokens that a model's own tokenizer makes of the prompt; those of the options if there is none.
+func prompted(m *arch.Model, o VerifyOptions) ([]int32, error) {
+	if o.Prompt == "" {
+		return o.Tokens, nil
+	}
+	if o.Tokens != nil {
+		return nil, formats.Errorf(formats.Usage, "got tokens and a prompt, want one of them")
+	}
+	v, _, err := convert.Vocabulary(m)
+	if err != nil {
+		return nil, formats.Errors(err)[0].Hinted("--tokens LIST")
+	}
+	ids, err := v.Encode(o.Prompt, true)
+	if err != nil {
+		return nil, formats.At(err, m.Path())
+	}
+	if len(ids) == 0 {
+		return nil, formats.Errorf(formats.Usage, "the prompt has no tokens").At(m.Path(), -1)
+	}
+	tokens := make([]int32, len(ids))
+	for i, id := range ids {
+		tokens[i] = int32(id)
+	}
+	return tokens, nil
+}
+
+// agreed is an error if the reference has a tokenizer of its own that makes other ids of the prompt.
+func agreed(tokens []int32, m, ref *arch.Model, o VerifyOptions) error {
+	theirs, err := prompted(ref, o)
+	if o.Prompt == "" || formats.CodeOf(err) == formats.Missing || err == nil && slices.Equal(theirs, tokens) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return formats.Errorf(formats.Mismatch, "the prompt is ids %v here and %v by %s: the tokenizers differ", tokens[:min(len(tokens), 16)], theirs[:min(len(theirs), 16)], ref.Path()).At(m.Path(), -1)
 }
 
 // runnable refuses what has no forward pass.
@@ -129,7 +175,7 @@ func againstTrace(ctx context.Context, m *arch.Model, ref *verify.Trace, subject
 	case len(tokens) == 0:
 		tokens = o.Tokens
 	case len(o.Tokens) > 0 && !slices.Equal(tokens, o.Tokens):
-		return nil, formats.Errorf(formats.Usage, "--tokens are not those of the reference").At(subject.Path, -1)
+		return nil, formats.Errorf(formats.Usage, "the tokens are not those of the reference").At(subject.Path, -1)
 	}
 	if len(tokens) != ref.Logits.Rows || int64(ref.Logits.Cols) != m.Config.Vocab {
 		return nil, formats.Errorf(formats.Mismatch, "got logits [%d, %d], want [%d, %d]", ref.Logits.Rows, ref.Logits.Cols, len(tokens), m.Config.Vocab).At(subject.Path, -1)
@@ -273,7 +319,10 @@ func Logits(ctx context.Context, src Source, output string, force bool, o Verify
 		if err := runnable(m); err != nil {
 			return err
 		}
-		tokens := o.Tokens
+		tokens, err := prompted(m, o)
+		if err != nil {
+			return err
+		}
 		if tokens == nil {
 			tokens = builtIn(m)
 		}

@@ -97,6 +97,22 @@ func (d *draft) vocabulary() ([]formats.KV, error) {
 		d.note(levelWarn, "tokenizer", "none: the result has no vocabulary", "there is no tokenizer.json beside the weights")
 		return []formats.KV{{Key: "tokenizer.ggml.model", Value: "no_vocab"}}, nil
 	}
+	v, notes, err := Vocabulary(m)
+	d.notes = append(d.notes, notes...)
+	if err != nil {
+		return nil, err
+	}
+	kv, notes, err := v.GGUF(d.o.Pre)
+	d.notes = append(d.notes, notes...)
+	return kv, atDir(err, m)
+}
+
+// Vocabulary reads the tokenizer of a checkpoint: the keys of a GGUF file, or the files beside the weights.
+func Vocabulary(m *arch.Model) (*tokenizer.Vocab, []formats.Note, error) {
+	if m.Keyed {
+		v, notes, err := tokenizer.FromGGUF(m.Metadata)
+		return v, notes, formats.At(err, m.Path())
+	}
 	tm := tokenizer.Model{IDs: map[string]int{}}
 	if c := m.Config; c != nil {
 		tm.Rows, tm.Type, tm.Llama = int(c.Vocab), c.ModelType, slices.Contains(m.Family.LlamaVocab, c.Architecture)
@@ -107,13 +123,7 @@ func (d *draft) vocabulary() ([]formats.KV, error) {
 		}
 	}
 	v, notes, err := tokenizer.FromHF(m.ReadSide, tm)
-	d.notes = append(d.notes, notes...)
-	if err != nil {
-		return nil, atDir(err, m)
-	}
-	kv, notes, err := v.GGUF(d.o.Pre)
-	d.notes = append(d.notes, notes...)
-	return kv, atDir(err, m)
+	return v, notes, atDir(err, m)
 }
 
 // only is the single id of a list, nil for none or several.

@@ -180,4 +180,3 @@ func TestWholeFiles(t *testing.T) {
 		}
 	}
 }
-

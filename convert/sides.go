@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
-	"github.com/bowline-ml/bowline/arch/tokenizer"
 	"github.com/bowline-ml/bowline/formats"
 )
 
@@ -130,10 +129,10 @@ func (d *draft) sidesFromKeys(p *Plan, text []byte) error {
 	if model, _, _ := m.Metadata.Str("tokenizer.ggml.model"); model == "" || model == "no_vocab" || model == "none" {
 		d.note(levelWarn, "tokenizer.json", "not written", "the GGUF file holds no vocabulary")
 	} else {
-		v, notes, err := tokenizer.FromGGUF(m.Metadata)
+		v, notes, err := Vocabulary(m)
 		d.notes = append(d.notes, notes...)
 		if err != nil {
-			return formats.At(err, m.Path())
+			return err
 		}
 		files, notes, err := v.HF()
 		d.notes = append(d.notes, notes...)

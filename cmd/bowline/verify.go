@@ -25,7 +25,7 @@ Example:
    bowline verify granite.gguf --against granite-3b-code/`,
 		Flags: reading(
 			&cli.StringFlag{Name: "against", Usage: "`REF`: a checkpoint or recorded logits"},
-			tokensFlag(), precisionFlag(),
+			tokensFlag(), promptFlag(), precisionFlag(),
 			&cli.StringFlag{Name: "class", Usage: "tolerance class `C`: S, A, B, C, D:TYPE, E or Q (default: inferred)"},
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 			&cli.IntFlag{Name: "workers", Usage: "`N` workers (default: one for each processor)"},
@@ -75,7 +75,7 @@ five best tokens of each.
 Example:
    bowline logits granite-3b-code/ --tokens 1,2,3 -o logits.safetensors`,
 		Flags: reading(
-			tokensFlag(), precisionFlag(),
+			tokensFlag(), promptFlag(), precisionFlag(),
 			&cli.BoolFlag{Name: "hidden", Usage: "write the hidden states too"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE`.safetensors or .npy"},
 			&cli.BoolFlag{Name: "force", Usage: "replace FILE even if it holds no logits"},
@@ -125,6 +125,10 @@ func tokensFlag() cli.Flag {
 	return &cli.StringFlag{Name: "tokens", Usage: "token ids: `LIST` is 1,2,3 or @file (default: a built-in suite)"}
 }
 
+func promptFlag() cli.Flag {
+	return &cli.StringFlag{Name: "prompt", Usage: "a `TEXT`, which the model's own tokenizer makes token ids of"}
+}
+
 func precisionFlag() cli.Flag {
 	return &cli.StringFlag{Name: "precision", Value: "f32", Usage: "`P`: f32 with f64 reductions, or f64 throughout"}
 }
@@ -136,6 +140,11 @@ func runOptions(c *cli.Context) (bowline.VerifyOptions, error) {
 	}
 	if o.Workers < 0 || c.IsSet("workers") && o.Workers == 0 {
 		return o, usage("--workers takes a positive number, got %d", o.Workers)
+	}
+	if c.IsSet("prompt") {
+		if o.Prompt = c.String("prompt"); o.Prompt == "" || c.IsSet("tokens") {
+			return o, usage("--prompt takes a text, and no --tokens beside it")
+		}
 	}
 	if !c.IsSet("tokens") {
 		return o, nil
