@@ -8,6 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/bowline-ml/bowline/formats"
 )
 
@@ -53,8 +55,8 @@ func newEncoder(v *Vocab) (*encoder, error) {
 		set := 0
 		if a.Normalized && !v.pieced() {
 			set = 1
-			if !normal(a.Content, v.Normalizers) {
-				return nil, formats.Errorf(formats.Unsupported, "added token %q needs the normalizer %s", a.Content, strings.Join(v.Normalizers, ", ")).In("", "normalizer")
+			if a.Content, err = normal(a.Content, v.Normalizers); err != nil {
+				return nil, err
 			}
 		}
 		if a.Content == "" {
@@ -89,7 +91,7 @@ func newEncoder(v *Vocab) (*encoder, error) {
 }
 
 // Encode gives the ids of a text as the tokenizers library does, with what its post-processor puts around it if addSpecial is set. The
-// text has to be UTF-8, and normalized already where the tokenizer has a normalizer.
+// text has to be UTF-8.
 func (v *Vocab) Encode(text string, addSpecial bool) ([]int, error) {
 	v.once.Do(func() { v.enc, v.err = newEncoder(v) })
 	if v.err != nil {
@@ -110,8 +112,9 @@ func (v *Vocab) Encode(text string, addSpecial bool) ([]int, error) {
 		if s.text == "" {
 			continue
 		}
-		if !normal(s.text, v.Normalizers) {
-			return nil, formats.Errorf(formats.Unsupported, "text may change under the normalizer %s", strings.Join(v.Normalizers, ", ")).In("", "normalizer")
+		var err error
+		if s.text, err = normal(s.text, v.Normalizers); err != nil {
+			return nil, err
 		}
 		if v.pieced() {
 			for _, p := range v.pieces(v.written(s.text, i == 0)) {
@@ -199,22 +202,21 @@ func startsWithWord(s string) bool {
 	return s != "" && isWord(r)
 }
 
-// normal reports whether a text is known to stay as it is. Without normalization tables it knows ASCII, and for NFC some ranges
-// without marks or characters that compose, which cover much of Europe and East Asia.
-func normal(text string, normalizers []string) bool {
-	if len(normalizers) == 0 {
-		return true
-	}
-	nfc := !slices.ContainsFunc(normalizers, func(n string) bool { return n != "NFC" })
-	for _, r := range text {
-		ok := r < 0x80 || nfc && (r < 0x300 || 0x400 <= r && r < 0x483 || 0x3041 <= r && r < 0x3097 || 0x30a1 <= r && r < 0x30fb ||
-			0x4e00 <= r && r < 0xa000 || 0xac00 <= r && r < 0xd7a4 || 0xff01 <= r && r < 0xff5f || 0x2010 <= r && r < 0x2070 ||
-			0x3001 <= r && r < 0x3003 || 0x1f300 <= r && r < 0x1f650)
-		if !ok {
-			return false
+// forms are the normalizers that Unicode defines (UAX 15).
+var forms = map[string]norm.Form{"NFC": norm.NFC, "NFD": norm.NFD, "NFKC": norm.NFKC, "NFKD": norm.NFKD}
+
+// normal is a text after the normalizers. Of one that Unicode does not define only ASCII is known to stay as it is.
+func normal(text string, normalizers []string) (string, error) {
+	for _, n := range normalizers {
+		f, ok := forms[n]
+		switch {
+		case ok:
+			text = f.String(text)
+		case strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 || r < ' ' }) || strings.Contains(text, "  "):
+			return "", formats.Errorf(formats.Unsupported, "the text may change under the normalizer %s", formats.Escape(n, 80)).In("", "normalizer")
 		}
 	}
-	return true
+	return text, nil
 }
 
 // piece appends the ids of one piece.
