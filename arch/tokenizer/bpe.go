@@ -83,7 +83,7 @@ func newEncoder(v *Vocab) (*encoder, error) {
 		// The token that a merge makes is the two texts joined. Of two merges of one pair the library keeps the later.
 		id, ok := e.ids[texts[m[0]]+texts[m[1]]]
 		if !ok {
-			return nil, formats.Errorf(formats.Mismatch, "merge %d makes %q, which is no token", rank, texts[m[0]]+texts[m[1]]).In("", "merges")
+			return nil, formats.Errorf(formats.Mismatch, "merge %d makes %q, which is no token", rank, short(texts[m[0]]+texts[m[1]])).In("", "merges")
 		}
 		e.merges[m] = merge{int32(rank), id}
 	}

@@ -141,7 +141,7 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 		return nil, nil, formats.Errorf(formats.Missing, "no such key").In("", "tokenizer.ggml.model")
 	}
 	if g.err == nil && kind != "gpt2" && kind != "llama" {
-		return nil, nil, formats.Errorf(formats.Unsupported, "got %q, want \"gpt2\", byte-level BPE, or \"llama\", SentencePiece's BPE", formats.Escape(kind, 80)).In("", "tokenizer.ggml.model")
+		return nil, nil, formats.Errorf(formats.Unsupported, "got %q, want \"gpt2\", byte-level BPE, or \"llama\", SentencePiece's BPE", short(kind)).In("", "tokenizer.ggml.model")
 	}
 	v := &Vocab{Unk: -1, PreName: get[string](&g, "ggml.pre"), Tokens: get[[]string](&g, "ggml.tokens")}
 	types, merges := get[[]int32](&g, "ggml.token_type"), get[[]string](&g, "ggml.merges")
@@ -183,7 +183,7 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 			notes = append(notes, formats.Note{Subject: fmt.Sprintf("token %d", i), Decision: t, Because: "its text is empty; the runtime calls it so"})
 		}
 		if j, ok := ids[t]; ok {
-			return nil, nil, formats.Errorf(formats.Dup, "tokens %d and %d are both %q", j, i, t).In("", "tokenizer.ggml.tokens")
+			return nil, nil, formats.Errorf(formats.Dup, "tokens %d and %d are both %q", j, i, short(t)).In("", "tokenizer.ggml.tokens")
 		}
 		ids[t] = int32(i)
 		v.Types[i] = Normal
@@ -210,13 +210,13 @@ func FromGGUF(m formats.Metadata) (*Vocab, []formats.Note, error) {
 			at = 1 + strings.IndexByte(s[1:], ' ')
 		}
 		if at < 1 {
-			return nil, nil, formats.Errorf(formats.Mismatch, "merge %d is %q, want two parts", i, s).In("", "tokenizer.ggml.merges")
+			return nil, nil, formats.Errorf(formats.Mismatch, "merge %d is %q, want two parts", i, short(s)).In("", "tokenizer.ggml.merges")
 		}
 		a, okA := ids[s[:at]]
 		b, okB := ids[s[at+1:]]
 		_, okAB := ids[s[:at]+s[at+1:]]
 		if !okA || !okB || !okAB {
-			return nil, nil, formats.Errorf(formats.Mismatch, "merge %d, %q, names what is no token", i, s).In("", "tokenizer.ggml.merges")
+			return nil, nil, formats.Errorf(formats.Mismatch, "merge %d, %q, names what is no token", i, short(s)).In("", "tokenizer.ggml.merges")
 		}
 		v.Merges[i] = [2]int32{a, b}
 	}

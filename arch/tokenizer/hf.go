@@ -175,7 +175,7 @@ func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Adde
 	all, index := slices.Clone(d.added), map[string]int{}
 	for i, a := range all {
 		if _, ok := index[a.Content]; ok {
-			return nil, nil, formats.Errorf(formats.Dup, "%q twice", a.Content).In("", "added_tokens")
+			return nil, nil, formats.Errorf(formats.Dup, "%q twice", short(a.Content)).In("", "added_tokens")
 		}
 		index[a.Content] = i
 	}
@@ -227,7 +227,7 @@ func (d *document) allAdded(files map[string]map[string]json.RawMessage) ([]Adde
 			if i := find(t.Content); i < 0 {
 				add(configFile, t)
 			} else if strconv.Itoa(all[i].ID) != k && all[i].ID >= 0 {
-				return nil, nil, formats.Errorf(formats.Mismatch, "%q has id %s, in tokenizer.json %d", t.Content, k, all[i].ID).At(configFile, -1).In("", "added_tokens_decoder")
+				return nil, nil, formats.Errorf(formats.Mismatch, "%q has id %s, in tokenizer.json %d", short(t.Content), short(k), all[i].ID).At(configFile, -1).In("", "added_tokens_decoder")
 			} else {
 				flag(i, t, configFile)
 			}
@@ -295,7 +295,7 @@ func (v *Vocab) fill(d *document, added []Added, rows int, note func(subject, de
 			count++
 		}
 		if a.ID >= 0 && a.ID != int(id) {
-			return formats.Errorf(formats.Mismatch, "%q states id %d, the library gives it %d", a.Content, a.ID, id).In("", "added_tokens")
+			return formats.Errorf(formats.Mismatch, "%q states id %d, the library gives it %d", short(a.Content), a.ID, id).In("", "added_tokens")
 		}
 		added[i].ID = int(id)
 		top = max(top, int(id))
@@ -312,13 +312,13 @@ func (v *Vocab) fill(d *document, added []Added, rows int, note func(subject, de
 	v.Tokens, v.Types, v.Added = make([]string, rows), make([]Type, rows), added
 	for t, id := range m.vocab {
 		if v.Types[id] != 0 {
-			return formats.Errorf(formats.Dup, "id %d is %q and %q", id, min(t, v.Tokens[id]), max(t, v.Tokens[id])).In("", "model.vocab")
+			return formats.Errorf(formats.Dup, "id %d is %q and %q", id, short(min(t, v.Tokens[id])), short(max(t, v.Tokens[id]))).In("", "model.vocab")
 		}
 		v.Tokens[id], v.Types[id] = t, Normal
 	}
 	for _, a := range added {
 		if t := v.Types[a.ID]; t != 0 && (t != Normal || v.Tokens[a.ID] != a.Content) {
-			return formats.Errorf(formats.Dup, "id %d is %q and %q", a.ID, v.Tokens[a.ID], a.Content).In("", "added_tokens")
+			return formats.Errorf(formats.Dup, "id %d is %q and %q", a.ID, short(v.Tokens[a.ID]), short(a.Content)).In("", "added_tokens")
 		}
 		text := a.Content
 		if !a.Normalized && !m.byteFallback {
@@ -364,7 +364,7 @@ func (v *Vocab) fill(d *document, added []Added, rows int, note func(subject, de
 	if m.unk != "" {
 		unk, ok := id(m.unk)
 		if !ok {
-			return formats.Errorf(formats.Missing, "%q is no token", m.unk).In("", "model.unk_token")
+			return formats.Errorf(formats.Missing, "%q is no token", short(m.unk)).In("", "model.unk_token")
 		}
 		v.Unk = int(unk)
 	}
@@ -415,7 +415,7 @@ func (v *Vocab) templates(read func(string) ([]byte, error), files map[string]ma
 				name = ""
 			}
 			if slices.ContainsFunc(list, func(t Template) bool { return t.Name == name }) {
-				return formats.Errorf(formats.Dup, "template %q twice", t.Name).At("tokenizer_config.json", -1).In("", "chat_template")
+				return formats.Errorf(formats.Dup, "template %q twice", short(t.Name)).At("tokenizer_config.json", -1).In("", "chat_template")
 			}
 			list = append(list, Template{name, *t.Template})
 		}

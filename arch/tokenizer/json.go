@@ -268,14 +268,14 @@ func (r *reader) vocab(m *model) error {
 		}
 		n, ok := t.(json.Number)
 		if !ok {
-			return r.fail(formats.BadType, "model.vocab", "id of %q is %s", key, kindOf(t))
+			return r.fail(formats.BadType, "model.vocab", "id of %q is %s", short(key), kindOf(t))
 		}
 		id, err := n.Int64()
 		if err != nil || id < 0 || id >= maxRows {
-			return r.fail(formats.Bounds, "model.vocab", "id of %q is %s", key, n)
+			return r.fail(formats.Bounds, "model.vocab", "id of %q is %s", short(key), short(n.String()))
 		}
 		if _, ok := m.vocab[key]; ok {
-			return r.fail(formats.Dup, "model.vocab", "token %q twice", key)
+			return r.fail(formats.Dup, "model.vocab", "token %q twice", short(key))
 		}
 		m.vocab[key] = int32(id)
 	}
@@ -296,7 +296,7 @@ func (r *reader) merges(m *model) error {
 		if s, ok := t.(string); ok {
 			a, b, ok := strings.Cut(s, " ")
 			if !ok || strings.Contains(b, " ") {
-				return r.fail(formats.JSON, field, "merge %d is %q, want two parts", len(m.merges)+len(m.early), s)
+				return r.fail(formats.JSON, field, "merge %d is %q, want two parts", len(m.merges)+len(m.early), short(s))
 			}
 			if err := r.merge(m, [2]string{a, b}); err != nil {
 				return err
@@ -338,7 +338,7 @@ func (r *reader) merge(m *model, pair [2]string) error {
 	b, okB := m.vocab[pair[1]]
 	_, okAB := m.vocab[pair[0]+pair[1]]
 	if !okA || !okB || !okAB {
-		return r.fail(formats.Mismatch, "model.merges", "merge %d of %q and %q names what is no token", len(m.merges), pair[0], pair[1])
+		return r.fail(formats.Mismatch, "model.merges", "merge %d of %q and %q names what is no token", len(m.merges), short(pair[0]), short(pair[1]))
 	}
 	m.merges = append(m.merges, [2]int32{a, b})
 	return nil

@@ -100,7 +100,7 @@ func (m *model) refuse() error {
 	case m.kind != "" && m.kind != "BPE":
 		return formats.Errorf(formats.Unsupported, "got %s, want BPE", m.kind).In("", "model.type")
 	case m.prefix != "" || m.suffix != "":
-		return formats.Errorf(formats.Unsupported, "got subword marks %q and %q, want none", m.prefix, m.suffix).In("", "model.continuing_subword_prefix")
+		return formats.Errorf(formats.Unsupported, "got subword marks %q and %q, want none", short(m.prefix), short(m.suffix)).In("", "model.continuing_subword_prefix")
 	case m.vocab == nil:
 		return formats.Errorf(formats.Missing, "no vocabulary").In("", "model.vocab")
 	}

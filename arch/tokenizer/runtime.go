@@ -122,7 +122,7 @@ func (v *Vocab) choose(pre string) (*runtime, []formats.Note, error) {
 	if pre != "" {
 		r := runtimeByName(pre)
 		if r == nil {
-			return nil, nil, formats.Errorf(formats.Unsupported, "no pre-tokenizer of the runtime is called %q", pre).In("", key)
+			return nil, nil, formats.Errorf(formats.Unsupported, "no pre-tokenizer of the runtime is called %q", short(pre)).In("", key)
 		}
 		if pre == v.PreName {
 			return r, nil, nil

@@ -98,7 +98,7 @@ func parseModel(b []byte) (*spModel, error) {
 				return nil, formats.Errorf(code, format, args...).At("tokenizer.model", at)
 			}
 			if other, ok := seen[p.text]; ok {
-				return bad(formats.Dup, "pieces %d and %d are both %q", other, len(m.pieces), formats.Escape(p.text, 80))
+				return bad(formats.Dup, "pieces %d and %d are both %q", other, len(m.pieces), short(p.text))
 			}
 			if !utf8.ValidString(p.text) {
 				return bad(formats.UTF8, "piece %d is not UTF-8", len(m.pieces))

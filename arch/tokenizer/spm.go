@@ -143,7 +143,7 @@ func (v *Vocab) score(d *document, m *spModel) error {
 			scores[id] = p.score
 			at, ok := d.model.vocab[p.text]
 			if added := slices.ContainsFunc(v.Added, func(a Added) bool { return a.ID == id }); !added && (!ok || int(at) != id) {
-				return formats.Errorf(formats.Mismatch, "piece %d is %q, and tokenizer.json has %q there: they are not of one tokenizer", id, formats.Escape(p.text, 80), formats.Escape(v.Tokens[id], 80)).
+				return formats.Errorf(formats.Mismatch, "piece %d is %q, and tokenizer.json has %q there: they are not of one tokenizer", id, short(p.text), short(v.Tokens[id])).
 					At("tokenizer.model", -1)
 			}
 			if v.Types[id] == Normal && (p.typ == Unused || p.typ == Byte) {
@@ -196,7 +196,7 @@ func (v *Vocab) check() error {
 		}
 		if n++; !slices.Equal(a, b) {
 			if bad++; first == "" {
-				first = fmt.Sprintf("%q: ids %v, by score %v", formats.Escape(text, 80), a[:min(len(a), 12)], b[:min(len(b), 12)])
+				first = fmt.Sprintf("%q: ids %v, by score %v", short(text), a[:min(len(a), 12)], b[:min(len(b), 12)])
 			}
 		}
 		return nil

@@ -9,6 +9,8 @@ package tokenizer
 import (
 	"slices"
 	"sync"
+
+	"github.com/bowline-ml/bowline/formats"
 )
 
 // Type is the kind of a token, numbered as in tokenizer.ggml.token_type.
@@ -115,3 +117,6 @@ func (v *Vocab) texts() []string {
 	}
 	return t
 }
+
+// short is text of a file for an error.
+func short(s string) string { return formats.Escape(s, 80) }

@@ -19,9 +19,9 @@ func (v *Vocab) HF() (map[string][]byte, []formats.Note, error) {
 		case v.PreName == "":
 			return nil, nil, formats.Errorf(formats.Missing, "the file does not name its pre-tokenizer").In("", field)
 		case r == nil:
-			return nil, nil, formats.Errorf(formats.Unsupported, "no pre-tokenizer of the runtime is called %q", v.PreName).In("", field)
+			return nil, nil, formats.Errorf(formats.Unsupported, "no pre-tokenizer of the runtime is called %q", short(v.PreName)).In("", field)
 		}
-		return nil, nil, formats.Errorf(formats.Unsupported, "pre-tokenizer %q is not rebuilt", v.PreName).In("", field)
+		return nil, nil, formats.Errorf(formats.Unsupported, "pre-tokenizer %q is not rebuilt", short(v.PreName)).In("", field)
 	}
 	var notes []formats.Note
 	n := len(v.Tokens)
