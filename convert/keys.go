@@ -99,6 +99,10 @@ func (d *draft) vocabulary() ([]formats.KV, error) {
 	}
 	v, notes, err := Vocabulary(m)
 	d.notes = append(d.notes, notes...)
+	if d.keep && formats.CodeOf(err) == formats.Unsupported { // no runtime knows the model either
+		d.note(levelWarn, "tokenizer", "not carried", err.Error())
+		return []formats.KV{{Key: "tokenizer.ggml.model", Value: "no_vocab"}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

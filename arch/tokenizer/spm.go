@@ -201,20 +201,21 @@ func (v *Vocab) check() error {
 		}
 		return nil
 	}
+	// Both find added tokens before they join anything.
 	for _, t := range selfCheck {
-		if t == "" {
-			continue
-		}
-		if err := one(v.written(t, true)); err != nil {
-			return err
+		for i, s := range v.enc.extract(t, 0) {
+			if s.id < 0 && s.text != "" {
+				if err := one(v.written(s.text, i == 0)); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	for id, t := range v.Tokens {
-		if v.Types[id] != Normal {
-			continue
-		}
-		if err := one(t); err != nil {
-			return err
+		if l := v.enc.extract(strings.ReplaceAll(t, blank, " "), 0); v.Types[id] == Normal && len(l) == 1 && l[0].id < 0 {
+			if err := one(t); err != nil {
+				return err
+			}
 		}
 	}
 	if bad > 0 {
