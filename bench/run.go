@@ -106,7 +106,7 @@ func (b bars) judge(ratio, wall, peak float64) (bar, met string) {
 	for _, x := range []struct {
 		format     string
 		limit, got float64
-	}{{"%.1f x floor", b.ratio, ratio}, {"%.1f s", b.wall, wall}, {"%.1f MiB", b.peak, peak}} {
+	}{{"%.1f x floor", b.ratio, ratio}, {"%.3g s", b.wall, wall}, {"%.1f MiB", b.peak, peak}} {
 		if x.limit > 0 {
 			bar += ", " + fmt.Sprintf(x.format, x.limit)
 			if met = cmp.Or(met, "met"); x.got > x.limit {
