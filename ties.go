@@ -16,12 +16,26 @@ type TiesReport struct {
 	ModelType    *string          `json:"model_type"`
 	Architecture *string          `json:"architecture"`
 	Format       string           `json:"source_format"`
+	TargetFormat *string          `json:"target_format"` // null: nothing is converted
+	Policy       string           `json:"policy"`        // that each group's action is of
 	Groups       []*convert.Group `json:"groups"`
 	Reads        convert.Readings `json:"reads_as"` // what each program makes of the first group
 	Consistent   bool             `json:"consistent"`
 	Why          string           `json:"because"` // of Consistent
 	Index        IndexReport      `json:"index"`
+	Verification *struct{}        `json:"verification"` // null: nothing is run
+	ExitCode     int              `json:"exit_code"`
+	Diagnostics  []Diagnostic     `json:"diagnostics"`
 	Notes        []formats.Note   `json:"notes"`
+}
+
+// Diagnostic is what a program that reads reports may act on: a note of the report, or what keeps the checkpoint from being consistent or from being
+// what was required.
+type Diagnostic struct {
+	Code    string `json:"code"`  // of an error, "" for a note
+	Level   string `json:"level"` // note, warn, error
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
 }
 
 // IndexReport is how an index and its files disagree.
@@ -49,7 +63,7 @@ func ties(ctx context.Context, m *arch.Model, o TiesOptions) (*TiesReport, error
 	if err := m.Stated(); err != nil {
 		return nil, err
 	}
-	r := &TiesReport{Schema: "bowline.ties/1", ToolVersion: Version, Format: m.Format, Groups: []*convert.Group{},
+	r := &TiesReport{Schema: "bowline.ties/1", ToolVersion: Version, Format: m.Format, Policy: string(convert.Auto), Diagnostics: []Diagnostic{}, Groups: []*convert.Group{},
 		Index: IndexReport{orEmpty(m.Dangling), orEmpty(m.Unindexed)}, Notes: m.Notes}
 	if r.Notes == nil {
 		r.Notes = []formats.Note{}
@@ -93,6 +107,12 @@ func ties(ctx context.Context, m *arch.Model, o TiesOptions) (*TiesReport, error
 	if len(why) > 0 {
 		r.Why = strings.Join(why, "; ")
 	}
+	for _, n := range r.Notes {
+		r.Diagnostics = append(r.Diagnostics, Diagnostic{Level: map[bool]string{true: "warn", false: "note"}[n.Warn], Message: n.Subject + ": " + n.Decision + ": " + n.Because})
+	}
+	if !r.Consistent {
+		r.Diagnostics = append(r.Diagnostics, Diagnostic{Level: "warn", Message: "not consistent: " + r.Why, Hint: "bowline convert writes what the weights are into the flag"})
+	}
 	return r, nil
 }
 
@@ -103,10 +123,13 @@ func orEmpty(s []string) []string {
 	return s
 }
 
-// Require holds a report against "tied", "untied" or "consistent": an error of class E_DIFFERS says what is not so.
+// Require holds a report against "tied", "untied" or "consistent": an error of class E_DIFFERS says what is not so, and the report says it too.
 func (r *TiesReport) Require(what, path string) error {
 	fail := func(format string, args ...any) error {
-		return formats.Errorf(formats.Differs, format, args...).At(path, -1)
+		err := formats.Errorf(formats.Differs, format, args...).At(path, -1)
+		r.ExitCode = 1
+		r.Diagnostics = append(r.Diagnostics, Diagnostic{Code: string(formats.Differs), Level: "error", Message: err.Error()})
+		return err
 	}
 	switch what {
 	case "":

@@ -143,6 +143,7 @@ distinct                 | F    | UNTIED                |                       
 distinct                 | f    | UNTIED                | default_dependent             | no  | note  | eh F     | eh .         | !TIE   | !TIE   | !TIE   | e T     | h T     | eh F
 distinct                 | gguf | UNTIED                |                               | yes |       | eh F     | eh F         | !TIE   | !TIE   | !TIE   | e T     | h T     | eh F
 another width            | T    | SHAPE_CONFLICT        | config_wrong                  | no  |       | !SHAPE   | !SHAPE       | !SHAPE | !SHAPE | !SHAPE | !SHAPE  | !SHAPE  | !SHAPE
+another width            | t    | SHAPE_CONFLICT        | default_dependent             | no  |       | !SHAPE   | !SHAPE       | !SHAPE | !SHAPE | !SHAPE | !SHAPE  | !SHAPE  | !SHAPE
 another width            | F    | UNTIED                |                               | yes |       | !SHAPE   | !SHAPE       | !SHAPE | !SHAPE | !SHAPE | !SHAPE  | !SHAPE  | !SHAPE
 equal                    | ?    | TIED_DUPLICATE        |                               | no  | | | | | | | | |
 cast                     | ?    | TIED_CAST             |                               | no  | | | | | | | | |
@@ -152,6 +153,7 @@ near                     | ?    | DRIFTED               |                       
 distinct                 | ?    | UNTIED                |                               | no  | | | | | | | | |
 another width            | ?    | SHAPE_CONFLICT        |                               | no  | | | | | | | | |
 neither                  | T    | GROUP_MISSING         | config_wrong                  | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
+neither                  | t    | GROUP_MISSING         | default_dependent             | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
 neither                  | F    | GROUP_MISSING         |                               | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
 neither                  | f    | GROUP_MISSING         | default_dependent             | no  |       | !TIE     | !TIE         | !TIE   | !TIE   | !TIE   | !TIE    | !TIE    | !TIE
 `

@@ -45,12 +45,13 @@ Example:
 				return err
 			}
 			notes(c, r.Notes)
+			failed := r.Require(c.String("require"), args[0])
 			if c.Bool("json") {
 				err = printJSON(c.App.Writer, r)
 			} else {
 				printTies(c, r)
 			}
-			if failed := r.Require(c.String("require"), args[0]); failed != nil {
+			if failed != nil {
 				fmt.Fprintf(c.App.ErrWriter, "bowline: %s\n", failed)
 				return reported{failed}
 			}
