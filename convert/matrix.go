@@ -20,6 +20,7 @@ const (
 	GroupMissing       Verdict = "GROUP_MISSING"
 	ShapeConflict      Verdict = "SHAPE_CONFLICT"
 	QuantSplit         Verdict = "QUANT_SPLIT"
+	Overlap            Verdict = "OVERLAP"    // two names, a part of one storage in common
 	Uncompared         Verdict = "UNCOMPARED" // both stored; only data could tell
 )
 
@@ -71,8 +72,8 @@ const (
 	colUnknown  declared = "?"
 )
 
-// aliased is the state of two names that share one storage.
-const aliased = "aliased"
+// aliased is the state of two names that share one storage, overlapping that of two that share a part of one.
+const aliased, overlapping = "aliased", "overlapping"
 
 // matrix is the decision matrix of auto: a row is what the file holds, a column what it declares.
 var matrix = map[string]map[declared]cell{
@@ -124,6 +125,10 @@ var matrix = map[string]map[declared]cell{
 	"quantized differently": {
 		colTrue: {QuantSplit, actBoth, false, levelWarn}, colTrueDef: {QuantSplit, actBoth, false, levelWarn},
 		colFalse: {Untied, actBoth, false, levelOK}, colFalseDef: {Untied, actBoth, false, levelOK}, colUnknown: {Untied, actBoth, false, levelOK},
+	},
+	overlapping: {
+		colTrue: {Overlap, actRefuse, false, levelRefuse}, colTrueDef: {Overlap, actRefuse, false, levelRefuse},
+		colFalse: {Overlap, actRefuse, false, levelRefuse}, colFalseDef: {Overlap, actRefuse, false, levelRefuse}, colUnknown: {Overlap, actRefuse, false, levelRefuse},
 	},
 	"neither": {
 		colTrue: {GroupMissing, actRefuse, false, levelRefuse}, colTrueDef: {GroupMissing, actRefuse, false, levelRefuse},

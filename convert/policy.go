@@ -71,6 +71,9 @@ func (d *draft) decide(g *Group) (outcome, error) {
 	if one == nil {
 		return refuse("the checkpoint is incomplete", "neither %s nor %s is stored", g.SourceKey, g.TargetKeys[0])
 	}
+	if g.Storage == "overlap" && d.o.Ties != Untie {
+		return refuse("--ties untie stores two copies", "%s: %s and %s have a part of one storage in common, which no format but PyTorch's says and no program means", g.Verdict, g.SourceKey, g.TargetKeys[0])
+	}
 	switch p := d.o.Ties; p {
 	case Keep:
 		if now.alias = g.Storage == "same"; now.alias && !d.t.Format.Aliases.Shares() {

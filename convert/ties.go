@@ -142,9 +142,13 @@ func Groups(m *arch.Model) []*Group {
 		g.declare(m)
 		g.both = g.embed != nil && g.head != nil
 		if g.both {
-			g.Storage = "disjoint"
-			if g.embed.Name == g.head.Name {
+			switch e, h := g.embed, g.head; {
+			case e.Name == h.Name:
 				g.Storage = "same"
+			case e.File == h.File && e.Offset < h.Offset+h.Bytes && h.Offset < e.Offset+e.Bytes:
+				g.Storage = "overlap"
+			default:
+				g.Storage = "disjoint"
 			}
 		}
 		g.Judge(nil)
@@ -216,7 +220,7 @@ func (g *Group) flag(name string) {
 }
 
 // Needs reports whether only the data of the two members can tell.
-func (g *Group) Needs() bool { return g.both && g.Storage == "disjoint" }
+func (g *Group) Needs() bool { return g.both && g.Storage != "same" }
 
 // questions are what only data can tell of a group.
 func (g *Group) questions(digest bool) []Question {
@@ -263,6 +267,8 @@ func (g *Group) state(c *Comparison) string {
 		return "head only"
 	case g.Storage == "same":
 		return aliased
+	case g.Storage == "overlap":
+		return overlapping
 	case c.Relation != Equal && (g.embed.DType.IsQuantized() || g.head.DType.IsQuantized()) && g.embed.DType != g.head.DType && c.Relation != Incomparable:
 		return "quantized differently"
 	}

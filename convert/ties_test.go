@@ -724,3 +724,21 @@ func TestRejudge(t *testing.T) {
 		}
 	}
 }
+
+// TestOverlap refuses two members that have a part of one storage in common, as torch wrote it, under every policy that would have to choose; two copies
+// lose nothing.
+func TestOverlap(t *testing.T) {
+	for _, p := range policies {
+		fsys := disk(t, "overlap")
+		r, err := run(fsys, "/overlap", "/out", bowline.ConvertOptions{Options: p, Verify: true})
+		if p.Ties != convert.Untie {
+			if formats.CodeOf(err) != formats.Tie || !strings.Contains(err.Error(), "OVERLAP") {
+				t.Errorf("%s: got %v, want a refusal", p.Ties, err)
+			}
+			continue
+		}
+		if err != nil || *r.Ties.Before != convert.Overlap || *r.Ties.After != convert.Untied || !r.Verification.BitIdentical {
+			t.Errorf("untie: got %+v %v", r, err)
+		}
+	}
+}
