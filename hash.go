@@ -89,7 +89,7 @@ func ReadHash(fsys fsio.FS, path string) (*HashReport, error) {
 	var r HashReport
 	dec := json.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&r); err != nil {
-		return nil, formats.Errorf(formats.JSON, "%w", err).At(path, dec.InputOffset())
+		return nil, formats.Errorf(formats.JSON, "it is not what hash prints: %w", err).At(path, dec.InputOffset()).Hinted("bowline hash SRC --json > FILE makes one")
 	}
 	if rest := bytes.TrimSpace(b[dec.InputOffset():]); len(rest) > 0 {
 		return nil, formats.Errorf(formats.Trail, "got more after the object").At(path, dec.InputOffset())

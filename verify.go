@@ -124,7 +124,7 @@ func runnable(m *arch.Model) error {
 	if m.Class == "" {
 		return formats.Errorf(formats.Missing, "no config.json says what the model is").At(m.Path(), -1).Hinted("--config FILE")
 	}
-	return formats.Errorf(formats.Unsupported, "no forward pass for %q", m.Class).At(m.Path(), -1)
+	return formats.Errorf(formats.Unsupported, "no forward pass for %q", formats.Escape(m.Class, 200)).At(m.Path(), -1)
 }
 
 // recorded reads reference logits; nil if the path is a checkpoint. What a file is, its tensors say: logits is one of them.
@@ -368,8 +368,8 @@ func best(row []float64, n int) []Top {
 
 // holdsLogits reports whether a file is an earlier output of this kind, which may be replaced without asking.
 func holdsLogits(fsys fsio.FS, path string) bool {
-	if strings.HasSuffix(path, ".npy") {
-		return true
+	if strings.HasSuffix(path, ".npy") { // an array like any other
+		return false
 	}
 	ck, err := all.Open(fsys, path)
 	if err != nil {
@@ -377,6 +377,15 @@ func holdsLogits(fsys fsio.FS, path string) bool {
 	}
 	found := ck.Lookup("logits") != nil
 	return ck.Close() == nil && found
+}
+
+// inputs are the files of a checkpoint.
+func inputs(m *arch.Model) []string {
+	var out []string
+	for _, f := range m.Files {
+		out = append(out, filepath.Join(m.Dir, f.Path))
+	}
+	return out
 }
 
 // writeLogits stages the file as every result is staged.
@@ -403,7 +412,7 @@ func writeLogits(m *arch.Model, t *verify.Trace, output, ext string, force bool,
 		}
 	}
 	over := force || holdsLogits(m.FS, output)
-	w, err := formats.Create(m.FS, formats.Target{Dst: filepath.Clean(output), ID: "logits", Over: over}, l, []string{m.Path()})
+	w, err := formats.Create(m.FS, formats.Target{Dst: filepath.Clean(output), ID: "logits", Over: over}, l, inputs(m))
 	if err != nil {
 		return err
 	}
@@ -426,3 +435,6 @@ func writeLogits(m *arch.Model, t *verify.Trace, output, ext string, force bool,
 	}
 	return nil
 }
+
+// ReadFile reads a regular file of at most limit bytes, such as a list of tokens or a chat template.
+func ReadFile(path string, limit int64) ([]byte, error) { return fsio.ReadFile(fsio.OS{}, path, limit) }

@@ -192,6 +192,9 @@ func (s *site) vacant() error {
 
 // device refuses a symbolic link to a device or a pipe, as /dev/stdout is: a rename would replace the name that others write to.
 func (s *site) device(name string, st fs.FileInfo) error {
+	if at, err := filepath.Abs(name); err == nil && st != nil && (strings.HasPrefix(at, "/dev/") && !strings.HasPrefix(at, "/dev/shm/") || strings.HasPrefix(at, "/proc/")) {
+		return Errorf(Exists, "it is the system's, and a result is a file of its own").At(name, -1)
+	}
 	if st == nil || st.Mode()&fs.ModeSymlink == 0 {
 		return nil
 	}

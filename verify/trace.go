@@ -106,7 +106,7 @@ func Supported(f *arch.Family) bool { return f != nil && forwards[f.Name] != nil
 // Values that are not finite are results like others. Missing tensors and wrong shapes come all together.
 func Run(ctx context.Context, m *arch.Model, tokens []int32, o Options) (*Trace, error) {
 	if !Supported(m.Family) {
-		return nil, formats.Errorf(formats.Unsupported, "no forward pass for architecture %q", m.Class).At(m.Path(), -1)
+		return nil, formats.Errorf(formats.Unsupported, "no forward pass for architecture %q", formats.Escape(m.Class, 200)).At(m.Path(), -1)
 	}
 	if o.Precision == "" {
 		o.Precision = F32

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -86,11 +85,11 @@ func conversionOptions(c *cli.Context) (bowline.ConvertOptions, error) {
 	}
 	o.Set = c.StringSlice("set")
 	if path := c.String("chat-template"); path != "" {
-		b, err := os.ReadFile(path)
+		b, err := bowline.ReadFile(path, 1<<20)
 		if err != nil {
-			return o, usage("--chat-template: %v", err)
+			return o, usage("--chat-template: %s: %v", formats.Escape(path, 200), err)
 		}
-		if len(b) > 1<<20 || !utf8.Valid(b) || len(b) == 0 {
+		if !utf8.Valid(b) || len(b) == 0 {
 			return o, usage("--chat-template: %s is no text of 1 byte to 1 MiB", path)
 		}
 		o.ChatTemplate = string(b)

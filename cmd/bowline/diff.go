@@ -86,6 +86,10 @@ func printDiff(w io.Writer, r *bowline.DiffReport) {
 			s += fmt.Sprintf("shape %v, %v", t.ShapeA, t.ShapeB)
 		default:
 			n, _ := formats.Elems(t.ShapeA)
+			if t.Differing > n { // of a type that nobody can read
+				s += fmt.Sprintf("%s in %s bytes", t.Verdict, count(t.Differing))
+				break
+			}
 			s += fmt.Sprintf("%s, %s of %s values, by up to %s", t.Verdict, count(t.Differing), count(n), t.MaxAbs)
 		}
 		if t.DTypeA != t.DTypeB {

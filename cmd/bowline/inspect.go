@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/bowline-ml/bowline"
@@ -90,11 +89,10 @@ func printInspect(c *cli.Context, r *bowline.InspectReport) error {
 		listTensors(w, r.Tensors)
 	}
 	if c.Bool("metadata") {
-		t := newTable(w, "key", "value")
+		fmt.Fprintln(w, "metadata")
 		for _, kv := range r.Metadata.Entries {
-			t.AppendRow(table.Row{formats.Escape(kv.Key, 256), formats.Escape(fmt.Sprint(kv.Value), 2000)})
+			fmt.Fprintf(w, "  %-44s  %s\n", formats.Escape(kv.Key, 256), formats.Escape(fmt.Sprint(kv.Value), 2000))
 		}
-		t.Render()
 	}
 	return w.Flush()
 }

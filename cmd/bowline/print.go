@@ -42,6 +42,11 @@ func operands(c *cli.Context, names ...string) ([]string, error) {
 	if c.NArg() != len(names) {
 		return nil, usage("%s takes %s, got %d operands", c.Command.Name, strings.Join(names, " and "), c.NArg())
 	}
+	for i, a := range c.Args().Slice() {
+		if a == "" || a == "-" && names[i] == "DST" {
+			return nil, usage("%s takes the path of a file or a directory for %s, got %q", c.Command.Name, names[i], a)
+		}
+	}
 	return c.Args().Slice(), nil
 }
 

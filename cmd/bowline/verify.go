@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -151,14 +150,14 @@ func runOptions(c *cli.Context) (bowline.VerifyOptions, error) {
 	}
 	list := c.String("tokens")
 	if file, ok := strings.CutPrefix(list, "@"); ok {
-		b, err := os.ReadFile(file)
+		b, err := bowline.ReadFile(file, 16<<20)
 		if err != nil {
-			return o, usage("--tokens: %v", err)
-		}
-		if len(b) > 16<<20 {
-			return o, usage("--tokens: %s is larger than 16 MiB", file)
+			return o, usage("--tokens: %s: %v", formats.Escape(file, 200), err)
 		}
 		list = string(b)
+	}
+	if l := strings.Trim(list, " \n\r\t"); strings.Contains(l, ",,") || strings.HasPrefix(l, ",") || strings.HasSuffix(l, ",") {
+		return o, usage("--tokens: a token id is missing beside a comma")
 	}
 	for _, f := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' }) {
 		id, err := strconv.ParseInt(f, 10, 32)

@@ -31,7 +31,7 @@ func Side(fsys fsio.FS, dir string) ([]formats.File, []formats.Note, error) {
 			continue
 		}
 		st, err := fsys.Stat(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || err != nil && e.Type()&fs.ModeSymlink != 0 {
 			notes = append(notes, formats.Note{Subject: name, Decision: "left out", Because: "the link leads to no file", Warn: true})
 			continue
 		}

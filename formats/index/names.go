@@ -95,6 +95,8 @@ func Unsafe(name string) string {
 	switch {
 	case name == "":
 		return "it is empty"
+	case len(name) > 255:
+		return "it is longer than 255 bytes, which no file system takes"
 	case name == "." || name == "..":
 		return "it is a directory"
 	case strings.ContainsAny(name, `/\`):
