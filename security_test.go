@@ -402,3 +402,42 @@ func manyFiles(t *testing.T, files int) {
 	}
 	t.Logf("%s", out)
 }
+
+// TestLogitsReplace is which files logits may put its output over: an earlier output of its own, told by what it holds, and with force any other but what
+// the model is read from.
+func TestLogitsReplace(t *testing.T) {
+	dir := t.TempDir()
+	copyOf := func(from, to string) string {
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, to), b, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, to)
+	}
+	for _, name := range []string{"config.json", "model.safetensors"} {
+		copyOf("testdata/checkpoints/granite-code/"+name, name)
+	}
+	weights := filepath.Join(dir, "model.safetensors")
+	for _, x := range []struct {
+		name, out string
+		force     bool
+		code      formats.Code
+	}{
+		{"new .npy", "a.npy", false, ""},
+		{"its own .npy", "a.npy", false, formats.Exists},
+		{"its own .npy, forced", "a.npy", true, ""},
+		{"new", "a.safetensors", false, ""},
+		{"its own", "a.safetensors", false, ""},
+		{"other weights", filepath.Base(copyOf(weights, "other.safetensors")), false, formats.Exists},
+		{"the model", "model.safetensors", false, formats.SameFile},
+		{"the model, forced", "model.safetensors", true, formats.SameFile},
+	} {
+		_, err := bowline.Logits(context.Background(), bowline.Source{Path: dir}, filepath.Join(dir, x.out), x.force, bowline.VerifyOptions{Tokens: []int32{1, 2}})
+		if formats.CodeOf(err) != x.code {
+			t.Errorf("%s: got %v, want %q", x.name, err, x.code)
+		}
+	}
+}
