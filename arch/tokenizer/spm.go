@@ -3,10 +3,12 @@ package tokenizer
 import (
 	"container/heap"
 	"encoding/json"
-	"fmt"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/bowline-ml/bowline/formats"
 )
@@ -184,44 +186,61 @@ func (v *Vocab) check() error {
 	if v.once.Do(func() { v.enc, v.err = newEncoder(v) }); v.err != nil {
 		return v.err
 	}
-	bad, n, first := 0, 0, ""
-	one := func(text string) error {
-		a, err := v.joined(nil, text, true)
-		if err != nil {
-			return err
-		}
-		b, err := v.joined(nil, text, false)
-		if err != nil {
-			return err
-		}
-		if n++; !slices.Equal(a, b) {
-			if bad++; first == "" {
-				first = fmt.Sprintf("%q: ids %v, by score %v", short(text), a[:min(len(a), 12)], b[:min(len(b), 12)])
-			}
-		}
-		return nil
-	}
+	var list []string
 	// Both find added tokens before they join anything.
 	for _, t := range selfCheck {
 		for i, s := range v.enc.extract(t, 0) {
 			if s.id < 0 && s.text != "" {
-				if err := one(v.written(s.text, i == 0)); err != nil {
-					return err
-				}
+				list = append(list, v.written(s.text, i == 0))
 			}
 		}
 	}
 	for id, t := range v.Tokens {
-		if l := v.enc.extract(strings.ReplaceAll(t, blank, " "), 0); v.Types[id] == Normal && len(l) == 1 && l[0].id < 0 {
-			if err := one(t); err != nil {
-				return err
+		if v.Types[id] != Normal {
+			continue
+		}
+		if l := v.enc.extract(strings.ReplaceAll(t, blank, " "), 0); len(l) == 1 && l[0].id < 0 {
+			list = append(list, t)
+		}
+	}
+	differ := make([][2][]int, len(list)) // ids by merges and by score, where they are not the same
+	workers := goruntime.GOMAXPROCS(0)
+	var g errgroup.Group
+	for k := range workers {
+		g.Go(func() error {
+			for i := k; i < len(list); i += workers {
+				a, err := v.joined(nil, list[i], true)
+				if err != nil {
+					return err
+				}
+				b, err := v.joined(nil, list[i], false)
+				if err != nil {
+					return err
+				}
+				if !slices.Equal(a, b) {
+					differ[i] = [2][]int{a, b}
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	bad, first := 0, -1
+	for i, d := range differ {
+		if d[0] != nil {
+			if bad++; first < 0 {
+				first = i
 			}
 		}
 	}
-	if bad > 0 {
-		return formats.Errorf(formats.Mismatch, "the runtime, which joins by score, gives other ids than the merges in %d of %d texts, first %s", bad, n, first).In("", "model.merges")
+	if bad == 0 {
+		return nil
 	}
-	return nil
+	d := differ[first]
+	return formats.Errorf(formats.Mismatch, "the runtime, which joins by score, gives other ids than the merges in %d of %d texts, first %q: ids %v, by score %v",
+		bad, len(list), short(list[first]), d[0][:min(len(d[0]), 12)], d[1][:min(len(d[1]), 12)]).In("", "model.merges")
 }
 
 // written is a text as the pieces have it. start says that it is the beginning of all.
