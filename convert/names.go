@@ -41,6 +41,15 @@ func (d *draft) names() error {
 	if d.keep {
 		return d.keepNames()
 	}
+	if m.Scheme != d.t.Scheme {
+		if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
+			at := m.Path()
+			if m.Doc != nil {
+				at = m.Doc.Path
+			}
+			return formats.At(err, at)
+		}
+	}
 	roles, err := d.roles()
 	if err != nil {
 		return err
@@ -58,9 +67,6 @@ func (d *draft) names() error {
 			d.items = append(d.items, it)
 		}
 		return nil
-	}
-	if err := m.Family.Check(m.Config, d.t.Scheme); err != nil {
-		return formats.At(err, m.Path())
 	}
 	if m.Config.Rope.Type == "linear" {
 		for k := range m.Family.Tensors {
