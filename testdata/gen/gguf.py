@@ -210,7 +210,7 @@ def generate():
                          "gguf-py reads back what Layout writes: go test ./formats/gguf -run TestPeer -dump DIR, "
                          "then $BOWLINE_PEERS/venv/bin/python testdata/gen/gguf.py check DIR: 73 files read with equal keys, types, shapes and bytes",
                          "llama-gguf-hash (gguf.cpp) opens the same files but for three that hold arrays of arrays, which it refuses by design; "
-                         "it also takes the file of the case \"Q8_1 and Q2_0\" of odd_test.go, whose block sizes gguf-py gets wrong or lacks"])
+                         "it also takes the file of the case \"Q8_1 and Q2_0\" of the corpus, whose block sizes gguf-py gets wrong or lacks"])
 
 
 def flat(v):
