@@ -86,10 +86,12 @@ func TestFamilies(t *testing.T) {
 			if _, err := bowline.Convert(ctx, at("/x.gguf"), "/back", bowline.ConvertOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			for _, form := range []string{"/x.gguf", "/p", "/u", "/back"} {
-				d, err := bowline.Diff(ctx, src, at(form), bowline.DiffOptions{})
-				if err != nil || !d.Equal {
-					t.Errorf("%s is not what /m is: %v %+v", form, err, d)
+			forms := []string{"/m", "/x.gguf", "/p", "/u", "/back"}
+			for i, a := range forms {
+				for _, b := range forms[i+1:] {
+					if d, err := bowline.Diff(ctx, at(a), at(b), bowline.DiffOptions{}); err != nil || !d.Equal {
+						t.Errorf("%s is not what %s is: %v %+v", b, a, err, d)
+					}
 				}
 			}
 			bits("/back")

@@ -9,8 +9,9 @@ import (
 	"github.com/bowline-ml/bowline/formats"
 )
 
-// The position encoding of Phi: a part of each head turns, and longrope divides its frequencies by one of two lists, by the length of the text.
-// Sources: transformers modeling_rope_utils.py and models/phi3/configuration_phi3.py; llama.cpp conversion/phi.py and src/models/phi3.cpp.
+// Position encodings that are not Llama's. Of Phi and GPT-NeoX a part of each head turns; Phi's longrope divides its frequencies by one of two lists,
+// by the length of the text. Sources: transformers modeling_rope_utils.py, models/phi3/configuration_phi3.py and models/gpt_neox/configuration_gpt_neox.py;
+// llama.cpp conversion/phi.py and src/models/phi3.cpp.
 
 // divisors are one of the two lists, which GGUF stores.
 func divisors(role string, list func(*config.Model) *[]float64) Tensor {
@@ -167,4 +168,45 @@ var longrope = config.Param{Custom: &config.Custom{
 		return []formats.KV{{Key: arch + ".rope.scaling.attn_factor", Value: float32(m.Magnitude())}}
 	},
 	Keys: []string{"rope.scaling.attn_factor"},
+}}
+
+// neoxRope is the base of rope and the part of a head that turns, by the names that this class has for them. What transformers 5 calls them wins.
+var neoxRope = config.Param{Custom: &config.Custom{
+	FromHF: func(d *config.Doc, m *config.Model) error {
+		if !d.Has("rope_parameters", "rope_theta") && !d.Has("rope_scaling", "rope_theta") {
+			v, ok, err := d.Float("rotary_emb_base")
+			if err != nil {
+				return err
+			}
+			if !ok {
+				v = 10000
+			}
+			if said, ok, _ := d.Float("rope_theta"); ok && said != v { // which neither major reads
+				m.Unread = append(m.Unread, formats.KV{Key: "rope_theta", Value: said})
+			}
+			if m.Rope.Theta = v; !(v > 0) {
+				return formats.Errorf(formats.Bounds, "got %v, want a positive number", v).At(d.Path, -1).In("", "rotary_emb_base")
+			}
+		}
+		v, ok, err := d.Float("rotary_pct")
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			v = 0.25
+		case !(v > 0 && v <= 1):
+			return formats.Errorf(formats.Bounds, "got %v, want more than 0 and at most 1", v).At(d.Path, -1).In("", "rotary_pct")
+		}
+		if m.Rope.Share = v; v == 1 {
+			m.Rope.Share = 0
+		}
+		return nil
+	},
+	ToHF: func(m *config.Model) map[string]string {
+		share := m.Rope.Share
+		if share == 0 {
+			share = 1
+		}
+		return map[string]string{"rotary_emb_base": config.Number(m.Rope.Theta), "rotary_pct": config.Number(share), "rope_theta": "", "rope_scaling": "", "partial_rotary_factor": ""}
+	},
 }}
