@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ Example:
 			&cli.StringFlag{Name: "config", Usage: "read `FILE` instead of the config.json beside the weights"},
 			jsonFlag()),
 		Action: func(c *cli.Context) error {
+			debug.SetGCPercent(400) // headers are a few MiB, and reading them is all that this process does
 			args, err := operands(c, "SRC")
 			if err != nil {
 				return err
