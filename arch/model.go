@@ -433,7 +433,7 @@ func foreignTensors(h *formats.Header) string {
 			if _, rest, found = strings.Cut(rest, "."); !found {
 				break
 			}
-			if rest == "weight" || rest == "" || strings.IndexByte("lqwS", rest[0]) < 0 {
+			if rest == "weight" || len(rest) < 2 || !strings.Contains("lo qw we SC", rest[:2]) {
 				continue // no part below starts like it
 			}
 			for _, s := range sideTensors {
