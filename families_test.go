@@ -2,13 +2,18 @@ package bowline_test
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bowline-ml/bowline"
 	"github.com/bowline-ml/bowline/convert"
+	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/fsio"
 )
 
@@ -119,5 +124,61 @@ func copyTree(t *testing.T, to *fsio.Mem, from, at string) {
 			t.Fatal(err)
 		}
 		to.Put(at+"/"+e.Name(), string(b))
+	}
+}
+
+// TestInner is a language model within another, in the names of both majors of transformers and with the parameters in text_config: what is beside it is
+// carried from HF to HF and left out elsewhere, and the tie is declared at both levels.
+func TestInner(t *testing.T) {
+	b, err := os.ReadFile("testdata/checkpoints/gemma3/model.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := binary.LittleEndian.Uint64(b)
+	var inner map[string]any
+	text, err := os.ReadFile("testdata/checkpoints/gemma3/config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &inner); err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(map[string]any{"architectures": []string{"Gemma3ForConditionalGeneration"}, "model_type": "gemma3", "text_config": inner, "transformers_version": "4.50.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for prefix, head := range map[string]string{"language_model.model.": "language_model.lm_head.weight", "model.language_model.": "lm_head.weight"} {
+		header := strings.TrimRight(strings.ReplaceAll(string(b[8:8+n]), `"model.`, `"`+prefix), " }") + `},"vision_tower.a.weight":{"dtype":"U8","shape":[4],"data_offsets":[` +
+			fmt.Sprintf("%d,%d]}}", len(b)-8-int(n), len(b)-4-int(n))
+		fsys := fsio.NewMem()
+		copyTree(t, fsys, "testdata/checkpoints/gemma3", "/m")
+		fsys.Put("/m/config.json", string(config))
+		fsys.Put("/m/model.safetensors", string(binary.LittleEndian.AppendUint64(nil, uint64(len(header))))+header+string(b[8+n:])+"abcd")
+		at := func(p string) bowline.Source { return bowline.Source{Path: p, FS: fsys} }
+		for _, dst := range []string{"/x.gguf", "/u"} {
+			r, err := bowline.Convert(ctx, at("/m"), dst, bowline.ConvertOptions{Options: convert.Options{Ties: map[string]convert.Policy{"/u": convert.Untie}[dst]}, Verify: true})
+			if err != nil || !r.Verification.BitIdentical {
+				t.Fatalf("%s to %s: %v", prefix, dst, err)
+			}
+			said := slices.ContainsFunc(r.Notes, func(n formats.Note) bool { return n.Decision == "1 tensors are not carried" })
+			if said != (dst == "/x.gguf") {
+				t.Errorf("%s to %s: got notes %v", prefix, dst, r.Notes)
+			}
+		}
+		i, err := bowline.Inspect(at("/u"), bowline.InspectOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, x := range i.Tensors {
+			names[x.Name] = true
+		}
+		if !names[head] || !names["vision_tower.a.weight"] {
+			t.Errorf("%s: the untied result has no %s, or nothing beside the model", prefix, head)
+		}
+		if c := fsys.Tree()["/u/config.json"]; strings.Count(c, `"tie_word_embeddings": false`) != 2 {
+			t.Errorf("%s: the flag does not stand at both levels: %s", prefix, c)
+		}
 	}
 }

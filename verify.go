@@ -226,16 +226,24 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	if err != nil {
 		return nil, err
 	}
+	beside := 0
 	for _, side := range []struct {
 		m, other *arch.Model
 		what     string
 	}{{ref, m, "the reference"}, {m, ref, "the model"}} {
 		for _, name := range side.m.Strangers() {
+			if side.m.Beside(name) {
+				beside++
+				continue
+			}
 			if side.other.Lookup(name) == nil {
 				list = append(list, diff.Tensor{Name: name, Verdict: diff.Missing})
 			}
 			r.Notes = append(r.Notes, formats.Note{Subject: name, Decision: "not computed with", Because: "the family has no such tensor; " + side.what + " holds it", Warn: true})
 		}
+	}
+	if beside > 0 {
+		r.Notes = append(r.Notes, formats.Note{Subject: strings.Join(ref.Family.Beside, " "), Decision: fmt.Sprintf("%d tensors not computed with", beside), Because: "they are of another model beside the language model", Warn: true})
 	}
 	return r, weigh(r, list)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bowline-ml/bowline/arch"
 	"github.com/bowline-ml/bowline/arch/config"
@@ -204,16 +205,21 @@ func (d *draft) roles() (map[string][]*place, error) {
 	for _, places := range out {
 		slices.SortStableFunc(places, func(a, b *place) int { return cmp.Compare(a.runs[0].First, b.runs[0].First) })
 	}
-	drop := m.Dropped()
+	drop, beside := m.Dropped(), 0
 	for _, n := range stored(m) {
 		switch {
 		case known[n.name] || f.Open:
+		case m.Beside(n.name):
+			beside++
 		case drop[n.name]:
 			d.note(levelNote, n.name, "dropped", "a buffer that old programs saved; it is computed from the config")
 			d.dropped = append(d.dropped, n.name)
 		default:
 			bad(formats.Errorf(formats.Unknown, "family %s has no such tensor", f.Name).In(n.name, "").Hinted("--names keep copies it"))
 		}
+	}
+	if beside > 0 && m.Scheme != d.t.Scheme {
+		d.note(levelWarn, strings.Join(f.Beside, " "), fmt.Sprintf("%d tensors are not carried", beside), "the target holds the language model alone")
 	}
 	return out, errors.Join(errs...)
 }

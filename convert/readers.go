@@ -172,7 +172,7 @@ func (g *Group) read(m *arch.Model) {
 		if m.Family.Check == nil || m.Family.Layouts[arch.TorchChat] == (arch.Layout{}) || m.Family.Check(m.Config, arch.TorchChat) != nil {
 			all[3] = "" // it has no such models
 		}
-		if m.Doc != nil && m.Doc.IsObject(wrapping) {
+		if m.Doc != nil && m.Doc.IsObject(wrapping) && m.Family.Inner[m.Class] == "" {
 			all[0], all[1] = ReadFails, ReadFails
 			g.Notes = append(g.Notes, "transformers does not load a "+m.Class+" whose config.json has a text_config")
 		}
