@@ -1,6 +1,7 @@
 package pytorch
 
 import (
+	"fmt"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -140,7 +141,7 @@ func (m *machine) beyond(k formats.Bound, need int, format string, args ...any) 
 }
 
 func (m *machine) problem(code formats.Code, format string, args ...any) *problem {
-	return &problem{code: code, at: m.op, text: formats.Errorf(code, format, args...).Message}
+	return &problem{code: code, at: m.op, text: fmt.Sprintf(format, args...)}
 }
 
 // take reads n bytes of an argument. They may end neither the pickle nor the frame: readers differ in what they do then (CPython issue

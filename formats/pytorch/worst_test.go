@@ -59,18 +59,22 @@ func TestWorst(t *testing.T) {
 		"encode":    proto + global("_codecs", "encode") + "q\x000" + str(strings.Repeat("a", 1000)) + str("latin1") + "\x86q\x010(" + rep("h\x00h\x01R") + "t.",
 	} {
 		b := checkpoint(p, sixty4).Bytes
-		before, start := allocated(), time.Now()
-		c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
-		if got, limit := allocated()-before, uint64(16*len(b)+16<<20); got > limit {
-			t.Errorf("%s: allocated %d bytes, want at most %d for a pickle of %d", name, got, limit, len(p))
+		bytes, took := ^uint64(0), time.Hour
+		for range 2 { // the runtime allocates beside it, and other processes run
+			before, start := allocated(), time.Now()
+			c, err := pytorch.Format.Open(formatstest.OneFile(b), formats.Set{Dir: "/", Files: []string{"m.bin"}})
+			bytes, took = min(bytes, allocated()-before), min(took, time.Since(start))
+			if err == nil {
+				c.Close()
+			} else if len(err.Error()) > 64<<10 {
+				t.Errorf("%s: got %d bytes of messages", name, len(err.Error()))
+			}
 		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("%s: took %v", name, d)
+		if limit := uint64(16*len(b) + 16<<20); bytes > limit {
+			t.Errorf("%s: allocated %d bytes, want at most %d for a pickle of %d", name, bytes, limit, len(p))
 		}
-		if err == nil {
-			c.Close()
-		} else if len(err.Error()) > 64<<10 {
-			t.Errorf("%s: got %d bytes of messages", name, len(err.Error()))
+		if took > time.Second {
+			t.Errorf("%s: took %v", name, took)
 		}
 	}
 }
