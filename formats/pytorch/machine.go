@@ -1,8 +1,8 @@
 package pytorch
 
 import (
-	"fmt"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
 
