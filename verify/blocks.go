@@ -20,6 +20,9 @@ type pass struct {
 	precision Precision
 	hidden    bool
 	scratch   []scratch // one a worker
+	layer     int       // being computed; -1 before the first
+	facts     []Fact
+	probe     *probe // nil but for Steps
 	err       error
 }
 
@@ -65,12 +68,18 @@ const blockBytes = 256 << 10
 func (p *pass) linear(x []float64, w, bias *weight) []float64 {
 	out := make([]float64, p.T*w.rows)
 	p.multiply(x, w, bias, func(t, n int, v []float64) { copy(out[t*w.rows+n:], v) })
+	p.made(w, out)
 	return out
 }
 
 // project is linear into a matrix of results, of which each has f applied if it is not nil.
 func (p *pass) project(x []float64, w *weight, f func(float64) float64) Matrix {
 	out := newMatrix(p.T, w.rows, p.precision)
+	one := 1.0
+	if f != nil {
+		one = f(1)
+	}
+	p.fact("logit made of 1", one)
 	p.multiply(x, w, nil, func(t, n int, v []float64) {
 		if f != nil {
 			for i := range v {
@@ -144,6 +153,7 @@ func (p *pass) rmsnorm(x []float64, w *weight, eps float64) []float64 {
 	if len(gain) == 0 {
 		return out
 	}
+	p.fact("norm epsilon", single(eps))
 	for i, v := range gain {
 		gain[i] = p.store(v + w.shift)
 	}
@@ -160,6 +170,7 @@ func (p *pass) rmsnorm(x []float64, w *weight, eps float64) []float64 {
 		}
 		return nil
 	})
+	p.made(w, out)
 	return out
 }
 
@@ -169,6 +180,7 @@ func (p *pass) add(x, y []float64) []float64 {
 	for i := range out {
 		out[i] = p.store(x[i] + y[i])
 	}
+	p.step("residual", "", out)
 	return out
 }
 
@@ -203,6 +215,17 @@ func (p *pass) attention(q, k, v []float64, a heads) []float64 {
 		scale = p.store(1 / math.Sqrt(float64(d)))
 	}
 	T := p.T
+	p.fact("attention scale", scale)
+	p.fact("attention soft cap", a.cap)
+	if window <= 0 || window > T {
+		window = T
+	}
+	p.fact("window", float64(window))
+	if p.probe != nil {
+		p.step("attn_q", p.maker("attn_q"), q)
+		p.step("attn_k", p.maker("attn_k"), k)
+		p.step("attn_v", p.maker("attn_v"), v)
+	}
 	p.each(heads, func(h int, s *scratch) error {
 		g := h / (heads / kv)
 		s.f64 = grow(s.f64, 2*T*d)
@@ -216,10 +239,7 @@ func (p *pass) attention(q, k, v []float64, a heads) []float64 {
 			end := min(top+queries, T)
 			kernels.Dots(s.tile, qh[top*d:end*d], kh[:end*d], end-top, end, d, T) // [queries, T]
 			for t := top; t < end; t++ {
-				first := 0
-				if window > 0 {
-					first = max(0, t-window+1)
-				}
+				first := max(0, t-window+1)
 				row := s.tile[(t-top)*T+first : (t-top)*T+t+1]
 				p.softmax(row, scale, a.cap)
 				clear(sum)
@@ -235,6 +255,7 @@ func (p *pass) attention(q, k, v []float64, a heads) []float64 {
 		}
 		return nil
 	})
+	p.step("attention", "", out)
 	return out
 }
 
@@ -265,6 +286,11 @@ func (p *pass) bound(v, limit float64) float64 {
 
 // times is x * c.
 func (p *pass) times(x []float64, c float64) []float64 {
+	if p.layer < 0 {
+		p.fact("embedding multiplier", c)
+	} else {
+		p.fact("residual multiplier", c)
+	}
 	out := make([]float64, len(x))
 	for i, v := range x {
 		out[i] = p.store(v * c)
@@ -289,6 +315,7 @@ func tanhGelu(v float64) float64 {
 // act is an activation of x, times up if it is not nil. The name is one that the family's Check has let pass.
 func (p *pass) act(name string, x, up []float64) []float64 {
 	f := activations[name]
+	p.fact("activation of -1", f(-1))
 	out := make([]float64, len(x))
 	n := len(x) / p.T
 	p.each(p.T, func(t int, _ *scratch) error {
@@ -299,12 +326,14 @@ func (p *pass) act(name string, x, up []float64) []float64 {
 		}
 		return nil
 	})
+	p.step("act", "", out)
 	return out
 }
 
 // layernorm subtracts the mean of each row, divides by the standard deviation, multiplies by w [n] and adds b [n], which may be nil.
 func (p *pass) layernorm(x []float64, w, b *weight, eps float64) []float64 {
 	gain, bias := p.vector(w), p.vector(b)
+	p.fact("norm epsilon", single(eps))
 	out := make([]float64, len(x))
 	p.each(p.T, func(t int, _ *scratch) error {
 		n := len(gain)
@@ -327,6 +356,7 @@ func (p *pass) layernorm(x []float64, w, b *weight, eps float64) []float64 {
 		}
 		return nil
 	})
+	p.made(w, out)
 	return out
 }
 

@@ -26,6 +26,8 @@ func (w *weights) mixture(i int64) experts {
 // sum of those chosen, as Mixtral does it, is the same. Source: transformers modeling_granitemoe.py, modeling_mixtral.py.
 func (p *pass) mix(x []float64, e experts) []float64 {
 	n := len(e.gate)
+	p.fact("experts used", float64(e.used))
+	p.fact("activation of -1", activations[e.act](-1))
 	H := len(x) / p.T
 	scores := p.linear(x, e.router, nil) // [T, E]
 	out := make([]float64, len(x))
@@ -64,7 +66,7 @@ func (p *pass) mix(x []float64, e experts) []float64 {
 			continue
 		}
 		part := *p
-		part.T = len(tokens[k])
+		part.T, part.probe, part.facts = len(tokens[k]), nil, nil
 		var rows []float64
 		for _, t := range tokens[k] {
 			rows = append(rows, x[t*H:(t+1)*H]...)
@@ -79,5 +81,6 @@ func (p *pass) mix(x []float64, e experts) []float64 {
 			}
 		}
 	}
+	p.step("experts", e.down[0].name, out)
 	return out
 }

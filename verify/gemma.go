@@ -21,10 +21,8 @@ func gemma(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.times(p.lookup(embed, tokens), single(math.Sqrt(float64(c.Hidden)))) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape)                 // [T, heads*d]
@@ -34,11 +32,8 @@ func gemma(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		n = p.rmsnorm(x, l.norm2, c.NormEps)
 		gate, up := p.linear(n, l.gate, nil), p.linear(n, l.up, nil) // [T, F]
 		x = p.add(x, p.linear(p.act(c.Act, gate, up), l.down, nil))  // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)
@@ -81,10 +76,8 @@ func gemma2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.times(p.lookup(embed, tokens), single(math.Sqrt(float64(c.Hidden)))) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape, at := w.heads(i), at
 		if c.Slides(i) {
 			at = local
@@ -100,11 +93,8 @@ func gemma2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		n = p.rmsnorm(x, l.norm2, c.NormEps)
 		gate, up := p.linear(n, l.gate, nil), p.linear(n, l.up, nil) // [T, F]
 		x = p.add(x, p.rmsnorm(p.linear(p.act(c.Act, gate, up), l.down, nil), norms[i].afterFF, c.NormEps))
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

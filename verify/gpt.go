@@ -49,20 +49,15 @@ func gpt(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.add(p.lookup(embed, tokens), p.lookup(positions, where)) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for _, l := range layers {
+	x = p.enter(out, x)
+	for _, l := range only(p, layers) {
 		n := p.layernorm(x, l.norm1, l.norm1Bias, c.NormEps)
 		q, k, v := p.threefold(p.linear(n, l.qkv, l.qkvBias), shape, perHead) // [T, heads*d], [T, kv*d] twice
 		x = p.add(x, p.linear(p.attention(q, k, v, shape), l.out, l.outBias)) // [T, H]
 		n = p.layernorm(x, l.norm2, l.norm2Bias, c.NormEps)
 		x = p.add(x, p.linear(p.act(c.Act, p.linear(n, l.up, l.upBias), nil), l.down, l.downBias)) // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.layernorm(x, norm, normBias, c.NormEps)

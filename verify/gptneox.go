@@ -17,10 +17,8 @@ func gptNeoX(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for _, l := range layers {
+	x = p.enter(out, x)
+	for _, l := range only(p, layers) {
 		n := p.layernorm(x, l.norm1, l.norm1Bias, c.NormEps)
 		q, k, v := p.threefold(p.linear(n, l.qkv, l.qkvBias), shape, w.m.Scheme == arch.HF) // [T, heads*d] each
 		a := p.linear(p.attention(p.rope(q, at, shape), p.rope(k, at, shape), v, shape), l.out, l.outBias)
@@ -35,11 +33,8 @@ func gptNeoX(p *pass, w *weights, tokens []int32) (*Trace, error) {
 			m = p.add(m, a)
 		}
 		x = p.add(m, x)
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.layernorm(x, norm, normBias, c.NormEps)

@@ -19,10 +19,8 @@ func granite(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.times(p.lookup(embed, tokens), single(c.EmbedScale)) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for _, l := range layers {
+	x = p.enter(out, x)
+	for _, l := range only(p, layers) {
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape) // [T, heads*d]
 		k := p.rope(p.linear(n, l.wk, l.bk), at, shape) // [T, kv*d]
@@ -33,11 +31,8 @@ func granite(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		gate := p.linear(n, l.gate, l.gateBias) // [T, F]
 		up := p.linear(n, l.up, l.upBias)       // [T, F]
 		x = p.add(x, p.times(p.linear(p.act(c.Act, gate, up), l.down, l.downBias), residual))
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

@@ -23,10 +23,8 @@ func graniteMoe(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.times(p.lookup(embed, tokens), single(c.EmbedScale)) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for _, l := range layers {
+	x = p.enter(out, x)
+	for _, l := range only(p, layers) {
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape) // [T, heads*d]
 		k := p.rope(p.linear(n, l.wk, l.bk), at, shape) // [T, kv*d]
@@ -40,11 +38,8 @@ func graniteMoe(p *pass, w *weights, tokens []int32) (*Trace, error) {
 			mlp = p.add(mlp, p.linear(p.act(c.Act, gate, up), l.sharedDown, nil))
 		}
 		x = p.add(x, p.times(mlp, residual))
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

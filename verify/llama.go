@@ -42,10 +42,8 @@ func llama(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape) // [T, heads*d], half order
@@ -57,11 +55,8 @@ func llama(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		gate := p.linear(n, l.gate, l.gateBias)                            // [T, F]
 		up := p.linear(n, l.up, l.upBias)                                  // [T, F]
 		x = p.add(x, p.linear(p.act(c.Act, gate, up), l.down, l.downBias)) // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

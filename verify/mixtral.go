@@ -41,10 +41,8 @@ func mixtral(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for _, l := range layers {
+	x = p.enter(out, x)
+	for _, l := range only(p, layers) {
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape) // [T, heads*d]
 		k := p.rope(p.linear(n, l.wk, l.bk), at, shape) // [T, kv*d]
@@ -53,11 +51,8 @@ func mixtral(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		x = p.add(x, p.linear(a, l.wo, l.bo))           // [T, H]
 		n = p.rmsnorm(x, l.norm2, c.NormEps)
 		x = p.add(x, p.mix(n, l.experts)) // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

@@ -33,10 +33,8 @@ func olmo2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		q := p.rope(p.rmsnorm(p.linear(x, l.wq, l.bq), l.qNorm, c.NormEps), at, shape) // [T, heads*d]
 		k := p.rope(p.rmsnorm(p.linear(x, l.wk, l.bk), l.kNorm, c.NormEps), at, shape) // [T, kv*d]
@@ -45,11 +43,8 @@ func olmo2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		x = p.add(x, p.rmsnorm(p.linear(a, l.wo, l.bo), l.norm1, c.NormEps))           // [T, H]
 		gate, up := p.linear(x, l.gate, nil), p.linear(x, l.up, nil)                   // [T, F]
 		x = p.add(x, p.rmsnorm(p.linear(p.act(c.Act, gate, up), l.down, nil), l.norm2, c.NormEps))
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

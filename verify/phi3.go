@@ -35,10 +35,8 @@ func phi3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.linear(n, l.wq, nil), at, shape)                    // [T, heads*d]
@@ -48,11 +46,8 @@ func phi3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		both := p.linear(p.rmsnorm(x, l.norm2, c.NormEps), l.gateUp, nil) // [T, 2F]
 		gate, up := p.columns(both, 0, F), p.columns(both, F, 2*F)        // [T, F]
 		x = p.add(x, p.linear(p.act(c.Act, gate, up), l.down, nil))       // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

@@ -19,10 +19,8 @@ func qwen3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		n := p.rmsnorm(x, l.norm1, c.NormEps)
 		q := p.rope(p.rmsnorm(p.linear(n, l.wq, l.bq), qNorm[i], c.NormEps), at, shape) // [T, heads*d]
@@ -32,11 +30,8 @@ func qwen3(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		n = p.rmsnorm(x, l.norm2, c.NormEps)
 		gate, up := p.linear(n, l.gate, nil), p.linear(n, l.up, nil) // [T, F]
 		x = p.add(x, p.linear(p.act(c.Act, gate, up), l.down, nil))  // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.rmsnorm(x, norm, c.NormEps)

@@ -148,6 +148,7 @@ func Compare(ref, test *Trace, o CompareOptions) (*Report, error) {
 	r.BitIdentical = sameBits(ref.Logits, test.Logits)
 	r.Summary = summarize(r.Rows, ref.Logits.Cols)
 	r.judge(c)
+	r.configured(ref.Facts, test.Facts)
 	if identical && !r.BitIdentical {
 		r.Notes = append(r.Notes, formats.Note{Subject: "logits", Decision: "not identical to the bit", Warn: true,
 			Because: "the file can hold every value of the reference, so some value, or a rope factor, is another one"})

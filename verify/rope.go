@@ -52,6 +52,7 @@ func ropeAngles(p *pass, r config.Rope, factors []float64, d int) angles {
 // rope rotates the heads of x [T, n*d], whose pairs lie as the layout says, and writes them in half order whatever they lay in, so that
 // what follows is the same sequence of operations for both layouts. Where there are angles for fewer than d/2 pairs, the rest of a head stays.
 func (p *pass) rope(x []float64, a angles, s heads) []float64 {
+	p.turned(a)
 	out := slices.Clone(x)
 	half := len(a.cos) / p.T
 	n := len(x) / p.T

@@ -19,10 +19,8 @@ func starcoder2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
-	if p.hidden {
-		out.Embed = p.keep(x)
-	}
-	for i, l := range layers {
+	x = p.enter(out, x)
+	for i, l := range only(p, layers) {
 		shape := w.heads(i)
 		n := p.layernorm(x, l.norm1, bias1[i], c.NormEps)
 		q := p.rope(p.linear(n, l.wq, l.bq), at, shape)                 // [T, heads*d]
@@ -31,11 +29,8 @@ func starcoder2(p *pass, w *weights, tokens []int32) (*Trace, error) {
 		x = p.add(x, p.linear(p.attention(q, k, v, shape), l.wo, l.bo)) // [T, H]
 		n = p.layernorm(x, l.norm2, bias2[i], c.NormEps)
 		x = p.add(x, p.linear(p.act(c.Act, p.linear(n, l.up, l.upBias), nil), l.down, l.downBias)) // [T, H]
-		if p.err != nil {
+		if p.leave(out, x); p.err != nil {
 			return nil, p.err
-		}
-		if p.hidden {
-			out.Layers = append(out.Layers, p.keep(x))
 		}
 	}
 	x = p.layernorm(x, norm, normBias, c.NormEps)

@@ -34,6 +34,7 @@ type Trace struct {
 	Embed     Matrix // [T, H]; this and what follows is empty unless Options.Hidden
 	Layers    []Matrix
 	FinalNorm Matrix
+	Facts     []Fact // what it was computed with besides tensors; empty if another program computed it
 }
 
 // Matrix is Rows x Cols values, row after row, in one of the two slices.
@@ -105,6 +106,20 @@ func Supported(f *arch.Family) bool { return f != nil && forwards[f.Name] != nil
 // Run computes the logits of all positions of tokens in one causal pass, reading each weight once, a block of rows at a time.
 // Values that are not finite are results like others. Missing tensors and wrong shapes come all together.
 func Run(ctx context.Context, m *arch.Model, tokens []int32, o Options) (*Trace, error) {
+	p, err := newPass(ctx, m, tokens, o)
+	if err != nil {
+		return nil, err
+	}
+	t, err := forwards[m.Family.Name](p, &weights{m: m}, tokens)
+	if err != nil {
+		return nil, err
+	}
+	t.Facts = p.facts
+	return t, nil
+}
+
+// newPass checks what a pass needs but for the weights.
+func newPass(ctx context.Context, m *arch.Model, tokens []int32, o Options) (*pass, error) {
 	if !Supported(m.Family) {
 		return nil, formats.Errorf(formats.Unsupported, "no forward pass for architecture %q", formats.Escape(m.Class, 200)).At(m.Path(), -1)
 	}
@@ -128,8 +143,7 @@ func Run(ctx context.Context, m *arch.Model, tokens []int32, o Options) (*Trace,
 	if err := checkTokens(tokens, m.Config.Vocab); err != nil {
 		return nil, err
 	}
-	p := &pass{ctx: ctx, T: len(tokens), precision: o.Precision, hidden: o.Hidden, scratch: make([]scratch, o.Workers)}
-	return forwards[m.Family.Name](p, &weights{m: m}, tokens)
+	return &pass{ctx: ctx, T: len(tokens), precision: o.Precision, hidden: o.Hidden, layer: -1, scratch: make([]scratch, o.Workers)}, nil
 }
 
 func checkTokens(tokens []int32, vocab int64) error {

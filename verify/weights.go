@@ -13,7 +13,7 @@ import (
 
 // weight is a stored tensor as a matrix, or some of the rows of one; a vector is one row.
 type weight struct {
-	name       string
+	name, role string
 	t          dtype.Type
 	rows, cols int
 	src        io.ReaderAt
@@ -137,6 +137,9 @@ func (w *weights) find(role string, layer int64) *weight {
 	out := w.open(runs[0], len(w.m.Dims(row)) == 1)
 	if out != nil && row.Kind == arch.Norm {
 		out.shift = float64(w.m.Family.Layouts[w.m.Scheme].NormShift)
+	}
+	if out != nil {
+		out.role = role
 	}
 	return out
 }
