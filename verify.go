@@ -16,6 +16,7 @@ import (
 	"github.com/bowline-ml/bowline/diff"
 	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/all"
+	"github.com/bowline-ml/bowline/formats/dtype"
 	"github.com/bowline-ml/bowline/formats/fsio"
 	"github.com/bowline-ml/bowline/formats/safetensors"
 	"github.com/bowline-ml/bowline/verify"
@@ -214,7 +215,8 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	if err != nil {
 		return nil, formats.At(err, m.Path())
 	}
-	r, err := verify.Compare(want, got, verify.CompareOptions{Class: o.Class, Reference: verify.Describe(ref, Version, run), Test: verify.Describe(m, Version, run)})
+	r, err := verify.Compare(want, got, verify.CompareOptions{
+		Class: o.Class, Reference: verify.Describe(ref, Version, run), Test: verify.Describe(m, Version, run), Weighed: true})
 	if err != nil {
 		return nil, err
 	}
@@ -245,34 +247,62 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	if beside > 0 {
 		r.Notes = append(r.Notes, formats.Note{Subject: strings.Join(ref.Family.Beside, " "), Decision: fmt.Sprintf("%d tensors not computed with", beside), Because: "they are of another model beside the language model", Warn: true})
 	}
-	return r, weigh(r, list)
+	if err := weigh(r, list); err != nil {
+		return nil, err
+	}
+	return r, bisect(ctx, r, m, ref, want, run)
 }
 
-// weigh adds the gate of the weights: every tensor equal, or as different as its type explains.
+// bisect names the first step that differs, if the logits fail: both run the first bad layer on the reference's hidden state before it.
+func bisect(ctx context.Context, r *verify.Report, m, ref *arch.Model, want *verify.Trace, run verify.Options) error {
+	if r.FirstBad == nil || r.FirstBad.Layer == nil {
+		return nil
+	}
+	layer, input := *r.FirstBad.Layer, want.Embed
+	if layer > 0 {
+		input = want.Layers[layer-1]
+	}
+	a, err := verify.Steps(ctx, ref, want.Tokens, layer, input, run)
+	if err != nil {
+		return formats.At(err, ref.Path())
+	}
+	b, err := verify.Steps(ctx, m, want.Tokens, layer, input, run)
+	if err != nil {
+		return formats.At(err, m.Path())
+	}
+	return r.Bisect(a, b)
+}
+
+// weigh adds the gate of the weights: every tensor equal, or as different as its type explains. Those that are not come first among the suspects.
 func weigh(r *verify.Report, list []diff.Tensor) error {
 	if len(list) == 0 {
 		return errors.New("bowline: no weights were compared")
 	}
-	bad := 0
-	given := r.Suspects
+	var weights []verify.Weight
+	var elements []int64
+	suspects := []verify.Suspect{}
 	for _, t := range list {
-		if t.Verdict.OK() {
+		w := verify.Weight{Name: t.Name, DTypeA: t.DTypeA, DTypeB: t.DTypeB, Verdict: string(t.Verdict), SQNR: t.SQNR, Transform: t.Transform, OK: t.Verdict.OK()}
+		if db, ok := diff.Expected(dtype.Type(t.DTypeB)); ok && t.DTypeA != t.DTypeB {
+			n := formats.Number(db)
+			w.Expected = &n
+		}
+		n, _ := formats.Elems(t.ShapeB) // of a stored tensor
+		weights, elements = append(weights, w), append(elements, n)
+		if w.OK || len(suspects) == 20 {
 			continue
 		}
-		evidence := fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, float64(t.MaxAbs), t.DTypeA, t.DTypeB)
+		s := verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: fmt.Sprintf("%d values differ, by up to %g (%s, %s)", t.Differing, float64(t.MaxAbs), t.DTypeA, t.DTypeB)}
+		if t.Transform != nil {
+			s.Transform = *t.Transform
+		}
 		if t.Verdict == diff.Missing {
-			evidence = "only one of the two holds it"
+			s.Evidence = "only one of the two holds it"
 		}
-		if bad++; bad <= 20 {
-			r.Suspects = append(r.Suspects, verify.Suspect{Tensor: t.Name, Transform: string(t.Verdict), Evidence: evidence})
-		}
+		suspects = append(suspects, s)
 	}
-	if bad == 0 && len(given) > 0 { // what was guessed from the logits alone is not so
-		r.Suspects = []verify.Suspect{}
-		r.Notes = append(r.Notes, formats.Note{Subject: "suspects", Decision: "none", Because: "the weights agree as closely as their types allow, so the logits differ by rounding alone"})
-	}
-	zero := formats.Number(0)
-	r.Add(verify.Gate{Name: "weights", Value: formats.Number(bad), Limit: &zero, Pass: bad == 0, Note: fmt.Sprintf("of %d tensors differ by more than their type explains", len(list))})
+	r.Suspects = append(suspects, r.Suspects...)
+	r.Weigh(weights, elements)
 	return nil
 }
 

@@ -111,8 +111,8 @@ func Compare(ctx context.Context, a, b *arch.Model, o Options) (*Report, error) 
 	return r, nil
 }
 
-// Weights compares every tensor of a's family, B judged as a conversion of A. It reads both checkpoints once. The list is in the order of the table;
-// a tensor that only one has is in it, with the type that it has.
+// Weights compares every tensor of a's family, B judged as a conversion of A. It reads both checkpoints once, and again what
+// differs, to explain it. The list is in the order of the table; a tensor that only one has is in it, with the type that it has.
 func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, error) {
 	if a.Family == nil || b.Family != a.Family {
 		return nil, formats.Errorf(formats.Unsupported, "the two are not of one known family")
@@ -158,11 +158,17 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 		}
 		out = append(out, t)
 	}
-	err := (&runner{workers: workers}).compare(ctx, pairs)
+	run := &runner{workers: workers}
+	if err := run.compare(ctx, pairs); err != nil {
+		return nil, err
+	}
+	if err := explain(ctx, run, pairs, sides[0], sides[1]); err != nil {
+		return nil, err
+	}
 	for i, p := range pairs {
 		out[at[i]] = p.result
 	}
-	return out, err
+	return out, nil
 }
 
 // readings reads both sides by one set of names: the hub's if a table knows them, else the stored ones. A side of no known family is read by the

@@ -13,6 +13,12 @@ var expected = map[dtype.Type]float64{
 	dtype.Q4_K: 22.9, dtype.Q4_1: 22.1, dtype.Q4_0: 21.3,
 }
 
+// Expected is the signal to noise ratio in dB that a cast of Gaussian rows to t leaves; false if it is not known.
+func Expected(t dtype.Type) (float64, bool) {
+	db, ok := expected[t]
+	return db, ok
+}
+
 // slack is how far below its type's expectation a tensor may be, in dB.
 const slack = 3
 

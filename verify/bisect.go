@@ -84,7 +84,7 @@ func (r *Report) Bisect(ref, test []Step) error {
 		if tensor == "" {
 			tensor = b.Name
 		}
-		r.Suspects = append([]Suspect{{tensor, what, fmt.Sprintf("given the reference's input, layer %d first differs in %s (nmse %.2g): %s", *r.FirstBad.Layer, b.Name, n, why)}}, r.Suspects...)
+		r.Suspects = append(r.Suspects, Suspect{tensor, what, fmt.Sprintf("given the reference's input, layer %d first differs in %s (nmse %.2g): %s", *r.FirstBad.Layer, b.Name, n, why)})
 		return nil
 	}
 	return nil
