@@ -15,6 +15,12 @@ func gptNeoX(p *pass, w *weights, tokens []int32) (*Trace, error) {
 	shape := w.heads(0)
 	at := ropeAngles(p, c.Rope, nil, int(c.Rotated())) // [T, rotated/2]
 
+	parallel := 0.0
+	if c.Parallel {
+		parallel = 1
+	}
+	p.fact("parallel residual", parallel)
+
 	out := &Trace{Tokens: tokens}
 	x := p.lookup(embed, tokens) // [T, H]
 	x = p.enter(out, x)

@@ -18,19 +18,21 @@ func (r *Report) locate(c Class) {
 			break
 		}
 	}
-	floor, before := layerFloor(c), 0.0
-	for _, l := range r.Layers {
-		// Noise grows by about the same amount a layer; a fault jumps. NaN is a jump.
-		if n := float64(l.NMSE); !(n <= 30*before+floor) {
-			f.Step = l.Name
-			if i, ok := layerIndex(l.Name); ok {
-				f.Layer, f.Step = &i, "out"
-			}
-			break
-		}
-		before = float64(l.NMSE)
-	}
 	r.FirstBad = f
+	for _, floor := range []float64{layerFloor(c), layerFloor(c) / 100} { // what is just over the gate in the logits may be below it in the layers
+		before := 0.0
+		for _, l := range r.Layers {
+			// Noise grows by about the same amount a layer; a fault jumps. NaN is a jump.
+			if n := float64(l.NMSE); !(n <= 30*before+floor) {
+				f.Step = l.Name
+				if i, ok := layerIndex(l.Name); ok {
+					f.Layer, f.Step = &i, "out"
+				}
+				return
+			}
+			before = float64(l.NMSE)
+		}
+	}
 }
 
 // layerFloor is what hidden states may differ by in any layer.
