@@ -86,6 +86,8 @@ type Report struct {
 	Weights      []Weight       `json:"weights"` // empty unless the reference is a checkpoint
 	// Predicted is the logit NMSE that the errors of the weights lead to, null if no weights were compared.
 	Predicted *formats.Number `json:"predicted_nmse"`
+	Top       []RowTop        `json:"top"` // of the worst rows
+	scatter   *scatter
 }
 
 // Add puts a gate into the verdict.
@@ -141,7 +143,7 @@ func Compare(ref, test *Trace, o CompareOptions) (*Report, error) {
 			test.Logits.Rows, test.Logits.Cols, ref.Logits.Rows, ref.Logits.Cols).At(o.Reference.Path, -1)
 	}
 	r := &Report{Schema: "bowline.verify/1", Pass: true, Because: "as asked", Reference: o.Reference, Test: o.Test,
-		Gates: []Gate{}, Rows: []Row{}, Layers: []Layer{}, Suspects: []Suspect{}, Notes: []formats.Note{}, Weights: []Weight{}}
+		Gates: []Gate{}, Rows: []Row{}, Layers: []Layer{}, Suspects: []Suspect{}, Notes: []formats.Note{}, Weights: []Weight{}, Top: []RowTop{}}
 	class, because, identical := Infer(o.Reference, o.Test)
 	if o.Class != "" {
 		class, because = o.Class, "as asked"
@@ -163,6 +165,7 @@ func Compare(ref, test *Trace, o CompareOptions) (*Report, error) {
 	r.Layers = append(r.Layers, layers...)
 	r.BitIdentical = sameBits(ref.Logits, test.Logits)
 	r.Summary = summarize(r.Rows, ref.Logits.Cols)
+	r.Top, r.scatter = tops(r.Rows, ref.Logits, test.Logits), scattered(ref.Logits, test.Logits)
 	r.judge(c)
 	r.configured(ref.Facts, test.Facts)
 	if identical && !r.BitIdentical {

@@ -30,7 +30,8 @@ type Subject struct {
 	Weights    dtype.Type `json:"weights,omitempty"`    // type that holds most bytes of the checkpoint
 	Parameters int64      `json:"parameters,omitempty"` // stored values
 	Layers     int        `json:"layers,omitempty"`
-	Window     int        `json:"-"` // sliding window, 0 if there is none
+	Digest     string     `json:"digest,omitempty"` // of a checkpoint, if it was asked for
+	Window     int        `json:"-"`                // sliding window, 0 if there is none
 }
 
 // Describe is a checkpoint as this package runs it. version is that of the program.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -21,8 +23,10 @@ func verifyCmd() *cli.Command {
 The class of the reference chooses the gates; it is inferred, and printed.
 
 Example:
-   bowline verify granite.gguf --against granite-3b-code/`,
+   bowline verify granite.gguf --against granite-3b-code/ --report verdict.html --report junit.xml`,
 		Flags: reading(
+			&cli.StringSliceFlag{Name: "report", Usage: "write the verdict to `FILE`.json, .xml (JUnit), .md or .html; may be repeated"},
+			&cli.BoolFlag{Name: "force", Usage: "replace FILE even if it is no earlier report"},
 			&cli.StringFlag{Name: "against", Usage: "`REF`: a checkpoint or recorded logits"},
 			tokensFlag(), promptFlag(), precisionFlag(),
 			&cli.StringFlag{Name: "class", Usage: "tolerance class `C`: S, A, B, C, D:TYPE, E or Q (default: inferred)"},
@@ -42,18 +46,38 @@ Example:
 				return err
 			}
 			o.Class = c.String("class")
+			for _, f := range c.StringSlice("report") {
+				if err := bowline.CheckReport(f); err != nil {
+					return err
+				}
+			}
 			src, err := source(c, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := bowline.Verify(c.Context, src, bowline.Source{Path: c.String("against"), Bounds: src.Bounds}, o)
+			ref := bowline.Source{Path: c.String("against"), Bounds: src.Bounds}
+			r, err := bowline.Verify(c.Context, src, ref, o)
 			if err != nil {
 				return err
+			}
+			if c.IsSet("report") {
+				if err := bowline.Digests(c.Context, r, src, ref); err != nil {
+					return err
+				}
 			}
 			if c.Bool("json") {
 				err = printJSON(c.App.Writer, r)
 			} else {
 				err = r.Text(c.App.Writer)
+			}
+			if os.Getenv("GITHUB_ACTIONS") == "true" {
+				err = errors.Join(err, r.Annotations(c.App.ErrWriter))
+			}
+			for _, f := range c.StringSlice("report") {
+				err = errors.Join(err, bowline.WriteReport(f, r, c.Bool("force")))
+			}
+			if err != nil {
+				return err
 			}
 			if !r.Pass {
 				return reported{formats.Errorf(formats.Differs, "%s", r.Line())}
