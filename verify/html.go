@@ -219,7 +219,7 @@ func noise(weights []Weight) *stack {
 			base[i] += n
 		}
 	}
-	for i := 0; i <= bins; i += 4 {
+	for i := 0; i < bins; i += 4 {
 		s.Ticks = append(s.Ticks, tick{plotLeft + width*float64(i), fmt.Sprintf("%d dB", 5*i)})
 	}
 	return s
