@@ -50,6 +50,16 @@ func Verify(ctx context.Context, src, ref Source, o VerifyOptions) (*verify.Repo
 		}
 		given := o
 		o.Tokens = tokens
+		if k, f, err := baseFile(m.FS, ref.Path); k != nil || err != nil {
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if r, err = againstBase(ctx, m, k, ref.Path, o); err != nil {
+				return err
+			}
+			return checked(ctx, m)
+		}
 		trace, subject, err := recorded(m.FS, ref, o.Tokens)
 		if err != nil {
 			return err

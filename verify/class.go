@@ -75,6 +75,17 @@ func FindClass(name string, test Subject) (Class, error) {
 				c.Rule = fmt.Sprintf("%s has no limits of its own: those of %s", t, c.types[0])
 			}
 		}
+		if letter == "E" && test.Weights.IsQuantized() { // what quantizing costs, besides the file's own steps
+			d, err := FindClass("D:"+string(test.Weights), test)
+			if err != nil {
+				return Class{}, err
+			}
+			d.Name, d.Rule, d.NMSE, d.Cut, d.KLMean = "E", "those of "+d.Name+" and the steps of the file", 0, c.Cut, d.KLMean+c.KLMean
+			if d.KLMax > 0 {
+				d.KLMax += c.KLMax
+			}
+			return d, nil
+		}
 		if c.PerLayer {
 			c.Expected *= float64(max(1, test.Layers))
 		}
@@ -119,6 +130,9 @@ func hasRow(t dtype.Type) bool {
 // holds the very values of the reference checkpoint.
 func Infer(ref, test Subject) (class, because string, identical bool) {
 	w := test.Weights
+	if ref.Schema == KLDSchema {
+		return "E", "log-probabilities in 16 bits", false
+	}
 	known := ref.Weights != "" && (ref.Kind == Checkpoint || ref.Engine == engine)
 	switch {
 	case known && w.Holds(ref.Weights):

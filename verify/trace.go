@@ -158,3 +158,10 @@ func checkTokens(tokens []int32, vocab int64) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Append adds rows of logits, of one vocabulary and one precision.
+func (t *Trace) Append(tokens []int32, rows Matrix) {
+	t.Tokens = append(t.Tokens, tokens...)
+	t.Logits.Rows, t.Logits.Cols = t.Logits.Rows+rows.Rows, rows.Cols
+	t.Logits.F32, t.Logits.F64 = append(t.Logits.F32, rows.F32...), append(t.Logits.F64, rows.F64...)
+}
