@@ -2,7 +2,13 @@ package kernels
 
 import "golang.org/x/sys/cpu"
 
-var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
+// fastest is the best path that this processor has.
+var fastest = func() path {
+	if cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C {
+		return avx2
+	}
+	return plain
+}()
 
 // The fast forms do what they can from the start of their slices and return how many values (or blocks) they have done.
 

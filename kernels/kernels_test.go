@@ -8,16 +8,19 @@ import (
 func TestChoose(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		has        bool
+		has        path
 		path       path
 		err        string
 	}{
-		{"nothing asked, new processor", "", true, avx2, ""},
-		{"nothing asked, old processor", "", false, plain, ""},
-		{"plain asked", "plain", true, plain, ""},
-		{"avx2 asked and there", "avx2", true, avx2, ""},
-		{"avx2 asked and not there", "avx2", false, plain, "lacks"},
-		{"a path that does not exist", "mmx", true, plain, "want plain or avx2"},
+		{"nothing asked, new processor", "", avx2, avx2, ""},
+		{"nothing asked, old processor", "", plain, plain, ""},
+		{"plain asked", "plain", avx2, plain, ""},
+		{"avx2 asked and there", "avx2", avx2, avx2, ""},
+		{"avx2 asked and not there", "avx2", plain, plain, "lacks"},
+		{"neon on arm64", "", neon, neon, ""},
+		{"plain on arm64", "plain", neon, plain, ""},
+		{"neon elsewhere", "neon", avx2, plain, "no arm64"},
+		{"a path that does not exist", "mmx", avx2, plain, "want plain, avx2 or neon"},
 	} {
 		got, err := choose(c.want, c.has)
 		if got != c.path || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
