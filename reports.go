@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/bowline-ml/bowline/formats"
@@ -25,7 +26,8 @@ func CheckReport(path string) error {
 	return nil
 }
 
-// WriteReport writes a verification to path, as its extension says. An earlier report is replaced, any other file only if force is set.
+// WriteReport writes a verification to path, as its extension says. An earlier report is replaced, a file of what was verified never, any other only if force is
+// set.
 func WriteReport(path string, r *verify.Report, force bool) error {
 	if err := CheckReport(path); err != nil {
 		return err
@@ -37,7 +39,7 @@ func WriteReport(path string, r *verify.Report, force bool) error {
 	fsys := fsio.OS{}
 	n := int64(b.Len())
 	l := formats.Layout{Files: []formats.FileLayout{{Path: filepath.Base(path), Bytes: n, Parts: []formats.Part{{Size: n, Data: bytes.NewReader(b.Bytes())}}}}}
-	w, err := formats.Create(fsys, formats.Target{Dst: filepath.Clean(path), ID: "report", Over: force || holdsReport(fsys, path)}, l, []string{r.Test.Path, r.Reference.Path})
+	w, err := formats.Create(fsys, formats.Target{Dst: filepath.Clean(path), ID: "report", Over: force || holdsReport(fsys, path)}, l, slices.Concat([]string{r.Test.Path, r.Reference.Path}, r.Test.Files, r.Reference.Files))
 	if err != nil {
 		return err
 	}

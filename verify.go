@@ -208,6 +208,9 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	if m.Config.Vocab != ref.Config.Vocab {
 		return nil, formats.Errorf(formats.Mismatch, "got a vocabulary of %d, want the reference's %d", m.Config.Vocab, ref.Config.Vocab).At(m.Path(), -1)
 	}
+	if m.Config.Hidden != ref.Config.Hidden {
+		return nil, formats.Errorf(formats.Mismatch, "got a hidden size of %d, want the reference's %d", m.Config.Hidden, ref.Config.Hidden).At(m.Path(), -1)
+	}
 	tokens := o.Tokens
 	if tokens == nil {
 		tokens = builtIn(ref)
@@ -263,8 +266,14 @@ func against(ctx context.Context, m, ref *arch.Model, o VerifyOptions) (*verify.
 	return r, bisect(ctx, r, m, ref, want, run)
 }
 
-// bisect names the first step that differs, if the logits fail: both run the first bad layer on the reference's hidden state before it.
+// bisect names the first step that differs, if the logits fail and something that they are computed of differs: both run the first bad layer on the
+// reference's hidden state before it.
 func bisect(ctx context.Context, r *verify.Report, m, ref *arch.Model, want *verify.Trace, run verify.Options) error {
+	if !r.Pass && len(r.Suspects) == 0 {
+		r.Notes = append(r.Notes, formats.Note{Subject: "suspects", Decision: "none",
+			Because: "weights and parameters agree as closely as their types allow, so the logits differ by rounding alone"})
+		return nil
+	}
 	if r.FirstBad == nil || r.FirstBad.Layer == nil {
 		return nil
 	}

@@ -141,8 +141,8 @@ func Weights(ctx context.Context, a, b *arch.Model, workers int) ([]Tensor, erro
 			if s.e == nil {
 				continue
 			}
-			if s.e.row < 0 || s.e.derived {
-				t.Name = "" // follows from the config, or unknown to the table
+			if s.e.row < 0 || s.e.derived && (p.x == nil || p.y == nil) {
+				t.Name = "" // follows from the config or is a part of another, or unknown to the table
 				break
 			}
 			if s.e.opaque {

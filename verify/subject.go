@@ -1,7 +1,10 @@
 package verify
 
 import (
+	"path/filepath"
+
 	"github.com/bowline-ml/bowline/arch"
+	"github.com/bowline-ml/bowline/formats"
 	"github.com/bowline-ml/bowline/formats/dtype"
 )
 
@@ -31,6 +34,7 @@ type Subject struct {
 	Parameters int64      `json:"parameters,omitempty"` // stored values
 	Layers     int        `json:"layers,omitempty"`
 	Digest     string     `json:"digest,omitempty"` // of a checkpoint, if it was asked for
+	Files      []string   `json:"-"`                // of a checkpoint and beside it
 	Window     int        `json:"-"`                // sliding window, 0 if there is none
 }
 
@@ -39,6 +43,11 @@ func Describe(m *arch.Model, version string, o Options) Subject {
 	s := Subject{Path: m.Path(), Kind: Checkpoint, Engine: engine, Version: version, DType: "float32", Attention: "eager", Device: "cpu"}
 	if o.Precision == F64 {
 		s.DType = "float64"
+	}
+	for _, list := range [][]formats.File{m.Files, m.Side} {
+		for _, f := range list {
+			s.Files = append(s.Files, filepath.Join(m.Dir, f.Path))
+		}
 	}
 	if m.Config != nil {
 		s.Layers, s.Window = int(m.Config.Layers), int(m.Config.SlidingWindow)
