@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"view":           {"formats/dtype"},
 	"convert":        {"arch", "arch/config", "arch/tokenizer", "view", "formats", "formats/dtype", "formats/fsio"},
 	"diff":           {"arch", "view", "formats", "formats/dtype"},
-	"verify":         {"arch", "arch/config", "formats", "formats/dtype", "kernels"},
+	"verify":         {"arch", "arch/config", "formats", "formats/dtype", "formats/jsontext", "kernels"},
 	"":               {"arch", "arch/config", "arch/tokenizer", "convert", "diff", "verify", "formats", "formats/all", "formats/dtype", "formats/fsio", "formats/gguf", "formats/pytorch", "formats/raw", "formats/safetensors"},
 	"bench":          {"formats", "formats/dtype", "formats/safetensors", "formats/fsio", "arch/config"},
 	"cmd/bowline":    {"", "convert", "verify", "formats"},

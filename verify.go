@@ -138,45 +138,6 @@ func runnable(m *arch.Model) error {
 	return formats.Errorf(formats.Unsupported, "no forward pass for %q", formats.Escape(m.Class, 200)).At(m.Path(), -1)
 }
 
-// recorded reads reference logits; nil if the path is a checkpoint. What a file is, its tensors say: logits is one of them.
-func recorded(fsys fsio.FS, ref Source, tokens []int32) (*verify.Trace, verify.Subject, error) {
-	var none verify.Subject
-	path := ref.Path
-	if strings.HasSuffix(path, ".npy") {
-		f, err := fsys.Open(path)
-		if err != nil {
-			return nil, none, unreadable(err, path)
-		}
-		defer f.Close()
-		st, err := f.Stat()
-		if err != nil {
-			return nil, none, err
-		}
-		if len(tokens) == 0 {
-			return nil, none, formats.Errorf(formats.Usage, "an .npy file holds no tokens").At(path, -1).Hinted("--tokens LIST")
-		}
-		m, stored, err := verify.ReadNPY(io.NewSectionReader(f, 0, st.Size()), st.Size())
-		if err != nil {
-			return nil, none, formats.At(err, path)
-		}
-		return &verify.Trace{Tokens: tokens, Logits: m}, verify.Subject{Path: path, Kind: verify.Logits, Stored: stored}, nil
-	}
-	ck, err := all.OpenWithin(fsys, path, ref.Bounds)
-	if err != nil {
-		return nil, none, unreadable(err, path)
-	}
-	defer ck.Close()
-	if ck.Lookup("logits") == nil {
-		return nil, none, nil
-	}
-	t, s, err := verify.ReadLogits(ck)
-	if err != nil {
-		return nil, none, formats.At(err, path)
-	}
-	s.Path = path
-	return t, s, nil
-}
-
 // againstTrace judges a model by recorded logits.
 func againstTrace(ctx context.Context, m *arch.Model, ref *verify.Trace, subject verify.Subject, o VerifyOptions) (*verify.Report, error) {
 	tokens := ref.Tokens

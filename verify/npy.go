@@ -1,10 +1,13 @@
 package verify
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,8 +23,34 @@ const npyMagic = "\x93NUMPY"
 // ReadNPY reads logits [T, V] or [1, T, V] from a file of size bytes in numpy's format, versions 1 to 3, in C order. Nothing may follow.
 // Source: numpy/lib/format.py.
 func ReadNPY(r io.ReaderAt, size int64) (Matrix, dtype.Type, error) {
-	fail := func(code formats.Code, off int64, format string, args ...any) (Matrix, dtype.Type, error) {
-		return Matrix{}, "", formats.Errorf(code, format, args...).At("", off)
+	ck, err := npyArray(r, size, "logits", npyTypes)
+	if err != nil {
+		return Matrix{}, "", err
+	}
+	t := ck.Lookup("logits")
+	if shape := flat(t.Shape, 2); len(shape) != 2 || shape[0] > math.MaxInt32 || shape[1] > math.MaxInt32 {
+		return Matrix{}, "", formats.Errorf(formats.BadShape, "got shape %v, want [T, V] or [1, T, V]", t.Shape).At("", t.Offset)
+	}
+	m, err := readMatrix(ck, "logits", 0)
+	return m, t.DType, err
+}
+
+// npyIDs are the element types of tokens.
+var npyIDs = map[string]dtype.Type{"<i4": dtype.I32, "<i8": dtype.I64}
+
+// readIDs reads tokens [T] or [1, T], T being rows.
+func readIDs(b []byte, name string, rows int) ([]int32, error) {
+	ck, err := npyArray(bytes.NewReader(b), int64(len(b)), name, npyIDs)
+	if err != nil {
+		return nil, formats.Errors(err)[0].In(name, "")
+	}
+	return readTokens(ck, name, rows)
+}
+
+// npyArray is an array of one of the types as a checkpoint of one tensor.
+func npyArray(r io.ReaderAt, size int64, name string, types map[string]dtype.Type) (*formats.Checkpoint, error) {
+	fail := func(code formats.Code, off int64, format string, args ...any) (*formats.Checkpoint, error) {
+		return nil, formats.Errorf(code, format, args...).At("", off)
 	}
 	var fixed [12]byte
 	if n, err := r.ReadAt(fixed[:], 0); n < 10 {
@@ -51,32 +80,26 @@ func ReadNPY(r io.ReaderAt, size int64) (Matrix, dtype.Type, error) {
 	if err := d.parse(); err != nil {
 		return fail(formats.Mismatch, start+length-int64(len(d.rest)), "header: %w", err)
 	}
-	t, ok := npyTypes[d.descr]
+	t, ok := types[d.descr]
 	if !ok {
-		return fail(formats.BadDType, start, "got descr %q, want <f2, <f4 or <f8", formats.Escape(d.descr, 64))
+		return fail(formats.BadDType, start, "got descr %q, want one of %s", formats.Escape(d.descr, 64), strings.Join(slices.Sorted(maps.Keys(types)), ", "))
 	}
 	if d.fortran {
 		return fail(formats.Unsupported, start, "got Fortran order, want C order")
 	}
-	shape := flat(d.shape, 2)
-	if len(shape) != 2 || shape[0] > math.MaxInt32 || shape[1] > math.MaxInt32 {
-		return fail(formats.BadShape, start, "got shape %v, want [T, V] or [1, T, V]", d.shape)
-	}
-	n, err := formats.TensorBytes(t, shape)
+	n, err := formats.TensorBytes(t, d.shape)
 	if err != nil {
-		return Matrix{}, "", err
+		return nil, err
 	}
 	if have := size - start - length; have != n {
 		code := formats.Trunc
 		if have > n {
 			code = formats.Trail
 		}
-		return fail(code, start+length, "got %d bytes of data, want %d for shape %v of %s", have, n, shape, d.descr)
+		return fail(code, start+length, "got %d bytes of data, want %d for shape %v of %s", have, n, d.shape, d.descr)
 	}
-	h := formats.Header{Tensors: []formats.Tensor{{Name: "logits", DType: t, Shape: shape, Bytes: n, Offset: start + length}}}
-	ck := formats.NewCheckpoint("", h, func(int) (io.ReaderAt, error) { return formats.Range(r, start+length, n), nil }, nil)
-	m, err := readMatrix(ck, "logits", 0)
-	return m, t, err
+	h := formats.Header{Tensors: []formats.Tensor{{Name: name, DType: t, Shape: d.shape, Bytes: n, Offset: start + length}}}
+	return formats.NewCheckpoint("", h, func(int) (io.ReaderAt, error) { return formats.Range(r, start+length, n), nil }, nil), nil
 }
 
 // WriteNPY writes a matrix as version 1.0, float32 or float64 as it is kept.

@@ -19,7 +19,8 @@ func verifyCmd() *cli.Command {
 		Name:      "verify",
 		Usage:     "prove that a checkpoint computes what a reference does",
 		ArgsUsage: "MODEL",
-		Description: `REF is another checkpoint, whose forward pass is run too and whose weights are compared, or recorded logits (safetensors, .npy).
+		Description: `REF is another checkpoint, whose forward pass is run too and whose weights are compared, or recorded logits (safetensors, .npy, .npz,
+.pt, JSON, or a base file of llama-perplexity).
 The class of the reference chooses the gates; it is inferred, and printed.
 
 Example:
